@@ -1,0 +1,63 @@
+# Everything a person or a machine does with this project, by name. `make demo` and `make test` need Python and gcc only.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := build/demo
+
+.PHONY: help install demo test lint format types layers vectors bench bench-micro bench-rivals man clean
+
+help:
+	@echo "make demo          snapshot real trees of this machine, twice, restore, compare"
+	@echo "make test          all tests"
+	@echo "make lint types layers   the other checks that a change has to pass"
+	@echo "make bench         compare with every rival on PATH (make bench-rivals installs some)"
+	@echo "make bench-micro   micro-benchmarks"
+	@echo "make man           man pages into build/man"
+
+install: $(STAMP)
+
+# The kernel's sources are in the list because an editable install does not rebuild by itself.
+$(STAMP): pyproject.toml $(wildcard snapstore/kernel/*.c snapstore/kernel/*.h)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python -m bench.demo --work $(DEMO)
+
+test: install
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install
+	$(BIN)/mypy
+
+layers: install
+	$(BIN)/lint-imports
+
+vectors: install
+	$(BIN)/python tests/vectors/regenerate.py --verify
+
+bench: install
+	$(BIN)/python -m bench.run --write-docs $(BENCH)
+
+bench-micro: install
+	$(BIN)/pytest bench --benchmark-only
+
+bench-rivals:
+	sh bench/install_rivals.sh
+
+man: install
+	mkdir -p build/man
+	$(BIN)/python -m snapstore.cli.manpages build/man
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

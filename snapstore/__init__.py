@@ -1,0 +1,1 @@
+"""A content-addressed, incremental snapshot store that knows the machine."""
