@@ -18,7 +18,7 @@ help:
 install: $(STAMP)
 
 # The kernel's sources are in the list because an editable install does not rebuild by itself.
-$(STAMP): pyproject.toml $(wildcard snapstore/kernel/*.c snapstore/kernel/*.h)
+$(STAMP): pyproject.toml setup.py $(wildcard snapstore/kernel/*.c snapstore/kernel/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 
 from snapstore.model import Buffer
 
@@ -19,7 +18,7 @@ def write_atomically(path: bytes | str, data: Buffer, *, durable: bool, mode: in
     """
     above, leaf = os.path.split(os.fsencode(path))
     directory = os.open(above or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    temporary = b"." + secrets.token_hex(16).encode() + b".tmp"
+    temporary = b"." + os.urandom(16).hex().encode() + b".tmp"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(temporary, flags, 0o600, dir_fd=directory)

@@ -51,12 +51,22 @@ class OrderedStage(Generic[T, R]):
     """Runs `work` on items in parallel and hands the results to `sink` in the order the items came.
 
     At most `depth` items are inside at a time: `put` blocks beyond that, which bounds memory. `sink` runs in one
-    thread of its own. The first exception of either stops the stage; `put` and `finish` raise it.
+    thread of its own. The first exception of either stops the stage; `put` and `finish` raise it. Results that come
+    after it go to `drop`, which gives back what they hold: somebody may be waiting for that and not for the stage.
     """
 
-    def __init__(self, work: Callable[[T], R], sink: Callable[[R], None], *, workers: int, depth: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[T], R],
+        sink: Callable[[R], None],
+        *,
+        workers: int,
+        depth: int,
+        drop: Callable[[R], None] | None = None,
+    ) -> None:
         self._work = work
         self._sink = sink
+        self._drop = drop
         self._room = threading.Semaphore(depth)
         self._order: queue.SimpleQueue[Future[R] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
@@ -78,6 +88,8 @@ class OrderedStage(Generic[T, R]):
                 result = future.result()
                 if self._failure is None:
                     self._sink(result)
+                elif self._drop is not None:
+                    self._drop(result)
             except BaseException as error:  # noqa: BLE001 - kept, and raised in the thread that feeds the stage
                 if self._failure is None:
                     self._failure = error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 
 from snapstore.model import Buffer
@@ -43,7 +42,7 @@ class Temporary:
             else:
                 return
         self._directory = _open_or_make(root, NAMED_IN)
-        self._name = f".{secrets.token_hex(16)}"
+        self._name = f".{os.urandom(16).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self.fd = os.open(self._name, flags, FILE_MODE, dir_fd=self._directory)

@@ -1,0 +1,1 @@
+"""Whole-process comparison of snapstore with its rivals; nothing in the package imports it."""

@@ -1,0 +1,1 @@
+"""Objects and ids: a store over a backend. It knows no files."""
