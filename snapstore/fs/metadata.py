@@ -78,6 +78,7 @@ class OwnerNames:
         self._groups: dict[int, str] = {}
         self._uids: dict[str, int | None] = {}
         self._gids: dict[str, int | None] = {}
+        self._owners: dict[tuple[int, str, int, str], tuple[int, int]] = {}
 
     def user(self, uid: int, /) -> str:
         """The user's name, empty if there is none."""
@@ -111,9 +112,12 @@ class OwnerNames:
 
     def owner(self, entry: Entry) -> tuple[int, int]:
         """The (uid, gid) that an entry gets here: by name if this machine knows the name, else by number."""
-        uid = self.uid(entry.user)
-        gid = self.gid(entry.group)
-        return (entry.uid if uid is None else uid, entry.gid if gid is None else gid)
+        key = (entry.uid, entry.user, entry.gid, entry.group)
+        owner = self._owners.get(key)
+        if owner is None:
+            uid, gid = self.uid(entry.user), self.gid(entry.group)
+            owner = self._owners[key] = (entry.uid if uid is None else uid, entry.gid if gid is None else gid)
+        return owner
 
 
 def _name(ask: Callable[[], str]) -> str:

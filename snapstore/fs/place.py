@@ -279,14 +279,15 @@ class Directory:
         plain: list[SmallFile] = []
         for file in files:
             entry = file.entry
-            path = self._below(existing.check_name(entry.name))
-            given = sum(length for _, _, length in file.segments)
-            if given != entry.size - sum(length for _, length in entry.holes):
-                self._report.trouble(path, f"the snapshot has {given} bytes for a file of {entry.size}")
-            elif entry.holes:
+            existing.check_name(entry.name)
+            given = sum([length for _, _, length in file.segments])
+            if given == entry.size and not entry.holes:
+                plain.append(file)
+            elif given == entry.size - sum(length for _, length in entry.holes):
                 self._write_sparse(file, buffers)
             else:
-                plain.append(file)
+                shown = f"the snapshot has {given} bytes for a file of {entry.size}"
+                self._report.trouble(self._below(entry.name), shown)
         taken = self._write(plain, [file.entry.name for file in plain], buffers)
         if self._settings.overwrite is Policy.NEVER:
             if taken:
@@ -300,20 +301,21 @@ class Directory:
         """The files whose name is taken; the others are written, also under temporary names, and complete."""
         if not files:
             return []
-        specs = bytearray()
-        segments = bytearray()
+        specs: list[bytes] = []
+        segments: list[bytes] = []
         slow: list[bool] = []
+        write, segment, owner_of = kernel.WRITE.pack, kernel.SEGMENT.pack, self._settings.owners.owner
         for file in files:
             entry = file.entry
             by_hand = bool(self._inheriting or entry.xattrs or entry.acl or entry.default_acl or entry.flags)
             slow.append(by_hand)
-            owner = (kernel.KEEP_ID, kernel.KEEP_ID) if by_hand else self._settings.owners.owner(entry)
+            uid, gid = (kernel.KEEP_ID, kernel.KEEP_ID) if by_hand else owner_of(entry)
+            seconds, nanoseconds = entry.mtime
             mode = 0o600 if by_hand else entry.mode
-            first = len(segments) // kernel.SEGMENT.size
-            specs += kernel.WRITE.pack(*entry.mtime, mode, *owner, first, len(file.segments))
-            for each in file.segments:
-                segments += kernel.SEGMENT.pack(*each)
-        written = kernel.write_files(self.fd, b"".join(name + b"\0" for name in names), specs, segments, buffers)
+            specs.append(write(seconds, nanoseconds, mode, uid, gid, len(segments), len(file.segments)))
+            for number, at, length in file.segments:
+                segments.append(segment(number, at, length))
+        written = kernel.write_files(self.fd, b"\0".join(names) + b"\0", b"".join(specs), b"".join(segments), buffers)
         taken: list[SmallFile] = []
         doomed: TargetError | None = None
         done = size = 0
