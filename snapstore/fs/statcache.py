@@ -168,7 +168,7 @@ def open_cache(path: bytes, *, key: bytes) -> StatCache:
     `key` is 32 bytes that stand for everything that makes old answers wrong: store, root, rules, chunk sizes.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return empty_cache()
     try:

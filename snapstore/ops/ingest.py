@@ -20,7 +20,7 @@ from snapstore.model import ChunkId
 from snapstore.ops.progress import Progress
 
 ARENA_SIZE = 4 << 20
-ARENA_COUNT = 6
+ARENA_COUNT = 12
 SMALL_LIMIT = 1 << 20
 """Files up to this size are read in batches; a larger one is read by itself."""
 _BATCH = 512

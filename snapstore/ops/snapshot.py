@@ -288,7 +288,10 @@ class _Run:
         self, recorder: Recorder | DryRecorder, ingest: Ingest, path: bytes, fd: int, status: os.stat_result
     ) -> Entry:
         view = recorder.view
-        rules = Filter(self._options.rules, root=path, forced=self._forced())
+        forced = self._forced()
+        if (status.st_dev, status.st_ino) in forced:
+            raise RequestError(f"{os.fsdecode(path)} is the store itself, or snapstore's own state")
+        rules = Filter(self._options.rules, root=path, forced=forced)
         place, key = self._cache_place(path, rules)
         cache = open_cache(place, key=key)
         committed = {c.record.session for c in view.finals.commits if not c.forgotten}
