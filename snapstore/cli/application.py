@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -61,7 +60,6 @@ for _command in (init, snapshot, snapshots, ls, cat, find, diff, restore, stats,
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of a run with these arguments, those of the process if there are none given."""
     _keep_standard_descriptors()
-    _allow_many_descriptors()
     given = list(sys.argv[1:] if arguments is None else arguments)
     settings = Settings()
     try:
@@ -145,13 +143,3 @@ def _keep_standard_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-
-
-def _allow_many_descriptors() -> None:
-    """The soft limit of open files is the hard one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):
-            return  # some systems state a hard limit that they do not grant; the soft one does

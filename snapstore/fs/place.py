@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import stat
 import threading
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from snapstore import kernel
 from snapstore.errors import TargetError
 from snapstore.fs import existing, inode
 from snapstore.fs.inode import Policy, Settings
+from snapstore.fs.limits import allow_many_descriptors
 from snapstore.fs.metadata import OwnerNames, apply_flags, inherits, reason
 from snapstore.fs.report import Report
 from snapstore.model import Buffer, Entry, Kind
@@ -69,7 +69,7 @@ class Target:
         Raises TargetError. The process's soft limit of open files is raised to the hard one, since each level of a
         deep tree keeps a directory open.
         """
-        _allow_many_descriptors()
+        allow_many_descriptors()
         try:
             parent = os.path.dirname(path.rstrip(b"/"))
             if parent:
@@ -490,9 +490,3 @@ class LargeFile:
             finally:
                 os.close(self._fd)
                 self._directory.release()
-
-
-def _allow_many_descriptors() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -89,10 +89,17 @@ class ChunkCollector:
 
 
 class Ingest:
-    """Reads files into leased buffers, cuts and hashes, and hands the chunks to a sink. One thread uses it."""
+    """Reads files into leased buffers, cuts and hashes, and hands the chunks to a sink. One thread uses it.
 
-    def __init__(self, sink: Sink, chunker: Chunker, *, progress: Progress, cancellation: Cancellation) -> None:
+    `tick` is called between the pieces of long contents; it may commit what has been stored so far.
+    """
+
+    def __init__(
+        self, sink: Sink, chunker: Chunker, *, progress: Progress, cancellation: Cancellation,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.sink = sink
+        self._tick = tick
         self._chunker = chunker
         self._progress = progress
         self._cancellation = cancellation
@@ -223,6 +230,7 @@ class Ingest:
         ended = False
         while not ended:
             self._cancellation.check()
+            self._tick()
             lease = self._lease
             while self._fill < len(lease.buffer):
                 count = read_into(lease.buffer[self._fill :])

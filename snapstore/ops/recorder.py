@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,7 +40,6 @@ class Recorder:
         for commit in self.view.finals.commits:
             if commit.record.writer == lane.writer:
                 lane.catch_up(commit.record.sequence, commit.digest)
-        lane.resume((c.record.writer, c.record.sequence, c.digest) for c in self.view.finals.commits)
         self._since = time.monotonic()
         self._earlier = Totals()
 
@@ -97,7 +97,9 @@ class Recorder:
                 totals=totals,
             )
         )
-        lane.advance(commit.digest)
+        # The snapshot is made. If this note of it is lost, the next run reads it from the store.
+        with contextlib.suppress(OSError):
+            lane.advance(commit.digest)
         return commit
 
     def commit(self, record: Snapshot) -> Commit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import pwd
@@ -252,7 +253,7 @@ class _Run:
 
     def roots(self, recorder: Recorder | DryRecorder, paths: Sequence[bytes]) -> Snapshot:
         self._expect(recorder.view, paths)
-        ingest = Ingest(recorder, self._store.chunker(), progress=self._warnings, cancellation=self._cancellation)
+        ingest = self._ingest(recorder)
         done = []
         for path in paths:
             self._warnings.prefix = path
@@ -320,6 +321,15 @@ class _Run:
             xattrs=extras.xattrs, flags=extras.flags, tree=tree,
         )  # fmt: skip
 
+    def _ingest(self, recorder: Recorder | DryRecorder) -> Ingest:
+        return Ingest(
+            recorder,
+            self._store.chunker(),
+            progress=self._warnings,
+            cancellation=self._cancellation,
+            tick=self._ticker(recorder),
+        )
+
     def _ticker(self, recorder: Recorder | DryRecorder) -> Callable[[], None]:
         if isinstance(recorder, DryRecorder):
             return lambda: None
@@ -383,6 +393,11 @@ class _Run:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         p = self._store.config.parameters
         key = blake3(self._store.id + rules.digest + b"%d %d %d " % (p.minimum, p.average, p.maximum) + path)
+        for names in (b"/etc/passwd", b"/etc/group"):
+            # Trees hold the names of owners, which change without the files changing.
+            with contextlib.suppress(OSError):
+                status = os.stat(names)
+                key.update(b"%d %d " % (status.st_mtime_ns, status.st_size))
         return os.path.join(directory, blake3(path).hexdigest(16).encode() + b".stat"), key.digest()
 
     # -- streams ------------------------------------------------------------------------------------------------------
@@ -391,7 +406,7 @@ class _Run:
         self._warnings.phase("snapshot")
         self._warnings.prefix = path
         self._warnings.at(b"")
-        ingest = Ingest(recorder, self._store.chunker(), progress=self._warnings, cancellation=self._cancellation)
+        ingest = self._ingest(recorder)
         size = 0
 
         def counted(buffer: memoryview) -> int:

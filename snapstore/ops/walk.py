@@ -15,6 +15,7 @@ import xxhash
 from snapstore import kernel
 from snapstore.flow import Cancellation
 from snapstore.format.tree import TreeWriter
+from snapstore.fs.limits import allow_many_descriptors
 from snapstore.fs.filters import CACHE_TAG, Filter, is_cache_directory
 from snapstore.fs.statcache import (
     UNTRUSTED,
@@ -127,6 +128,7 @@ class Walk:
         self._tick = tick
         self._links = LinkRegistry()
         # Each level of the tree takes three Python frames, none of which uses the C stack.
+        allow_many_descriptors()
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 4 * DEPTH_LIMIT))
 
     # -- directories --------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def read_finals(backend: ReadBackend, *, store: bytes) -> Finals:
             fenced.add(session)
         else:
             commits.append(commit)
-    commits.sort(key=lambda c: (c.record.started, c.record.session))
+    commits.sort(key=lambda c: (c.record.started, c.record.sequence, c.record.session))
     return Finals(tuple(commits), frozenset(fenced), tuple(damaged))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -64,15 +63,6 @@ class Lane:
         if sequence > self.sequence:
             self.sequence = sequence
             self.previous = digest
-
-    def resume(self, commits: Iterable[tuple[bytes, int, bytes]]) -> None:
-        """Takes note of commits of this lane, as (writer, sequence, hash), that it does not know of.
-
-        There is one if the last run ended between its commit and `advance`.
-        """
-        for writer, sequence, digest in commits:
-            if writer == self.writer and sequence > self.sequence:
-                self.sequence, self.previous = sequence, digest
 
     def advance(self, digest: bytes) -> None:
         """Notes that this lane's next commit was made and has that hash. Durable."""

@@ -224,7 +224,9 @@ class WriteSession:
                 f"session {self.id.hex()} was ended by a collector while it ran", advice="run it again"
             ) from error
         self._backend.barrier()
-        self._retract()
+        # The snapshot is durable; an announcement that stays is harmless, and a collector's business.
+        with contextlib.suppress(StoreError):
+            self._retract()
         for _, index in self._segments:
             self._catalog.add(index)
         return Commit(final, blake3(stored).digest(), forgotten=False)
