@@ -1,4 +1,5 @@
-# Everything a person or a machine does with this project, by name. `make demo` and `make test` need Python and gcc only.
+# Everything a person or a machine does with this project, by name. What `make demo` and `make test` need: Python 3.11 or
+# newer with its venv module and headers, make, gcc, the C library's headers, and PyPI (or an index that pip is set up for).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ install: $(STAMP)
 
 # The kernel's sources are in the list because an editable install does not rebuild by itself.
 $(STAMP): pyproject.toml setup.py $(wildcard snapstore/kernel/*.c snapstore/kernel/*.h)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 

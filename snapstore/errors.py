@@ -3,7 +3,6 @@
 ::
 
     SnapstoreError                      the root; `exit_code` is what the command line leaves with
-    ├── SourceError                     one source file: recorded as a warning, the run goes on     3
     ├── StoreError                      the store: stops the run                                    1
     │   ├── NoStoreError                nothing there, or not a store                              10
     │   ├── WrongKeyError               no key slot opens                                          12
@@ -22,8 +21,9 @@
     ├── KernelUnavailableError          the kernel asked for by name was not built                  1
     └── CancelledError                  stopped by the person                                     130
 
-A warning about a source and trouble with the store share no base below the root, so that no `except` written for one
-can swallow the other. Every message is one line, names the object, and `advice` says what a person can do next.
+Trouble with one source file is not an error: it is recorded as a `Warned` and the run goes on (exit code 3), so that no
+`except` written for it can swallow trouble with the store. Every message is one line, names the object, and `advice`
+says what a person can do next.
 """
 
 from __future__ import annotations
@@ -43,17 +43,6 @@ class SnapstoreError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.advice})" if self.advice else self.message
-
-
-class SourceError(SnapstoreError):
-    """One source file could not be read as it should; the rest of the snapshot is unaffected."""
-
-    exit_code = 3
-
-    def __init__(self, path: bytes, reason: str) -> None:
-        super().__init__(reason)
-        self.path = path
-        self.reason = reason
 
 
 class StoreError(SnapstoreError):

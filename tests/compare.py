@@ -27,6 +27,7 @@ _GETFLAGS = (2 << 30) | (_LONG << 16) | 0x6601
 def compare(a: bytes, b: bytes, *, ignore: Collection[str] = ()) -> list[str]:
     """One line per difference, none if `b` is what `a` is. `ignore` names aspects out of `ASPECTS`.
 
+    What this process may not read on either side is a difference too: "PATH: cannot be read".
     "socket" leaves sockets out wherever they are, "root" the metadata of the two top directories.
     """
     unknown = set(ignore) - ASPECTS
@@ -48,8 +49,7 @@ class _Comparison:
 
     def differ(self, path: bytes, aspect: str, ours: object, theirs: object) -> None:
         if aspect not in self.ignore and ours != theirs:
-            shown = path.decode("utf-8", "backslashreplace")
-            self.differences.append(f"{shown}: {aspect}: {_short(ours)} != {_short(theirs)}")
+            self.differences.append(f"{shown(path)}: {aspect}: {_short(ours)} != {_short(theirs)}")
 
     def run(self, a: bytes, b: bytes) -> None:
         fds = tuple(os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) for each in (a, b))
@@ -65,9 +65,12 @@ class _Comparison:
                     os.close(fd)
                 continue
             path = prefix + name
-            if self.one(path, name, fds):
-                deeper = tuple(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd) for fd in fds)
-                levels.append((path + b"/", deeper, iter(self.common(path + b"/", deeper))))
+            try:
+                if self.one(path, name, fds):
+                    deeper = _open_both(name, os.O_DIRECTORY, fds)
+                    levels.append((path + b"/", deeper, iter(self.common(path + b"/", deeper))))
+            except PermissionError:
+                self.differences.append(f"{shown(path)}: cannot be read")
         groups = [{frozenset(paths) for paths in side.values() if len(paths) > 1} for side in self.names]
         self.differ(b".", "hardlinks", groups[0] - groups[1], groups[1] - groups[0])
 
@@ -88,12 +91,15 @@ class _Comparison:
             self.differ(path, "kind", stat.S_IFMT(ours.st_mode), stat.S_IFMT(theirs.st_mode))
             return False
         kind = stat.S_IFMT(ours.st_mode)
+        if kind != stat.S_IFDIR:
+            for side, status in zip(self.names, (ours, theirs), strict=True):
+                side.setdefault((status.st_dev, status.st_ino), []).append(path)
         if kind == stat.S_IFLNK:
             self.differ(path, "target", *(os.readlink(name, dir_fd=fd) for fd in fds))
         if kind in (stat.S_IFCHR, stat.S_IFBLK):
             self.differ(path, "rdev", ours.st_rdev, theirs.st_rdev)
         if kind in (stat.S_IFREG, stat.S_IFDIR):
-            opened = tuple(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd) for fd in fds)
+            opened = _open_both(name, os.O_NONBLOCK, fds)
             try:
                 self.metadata(path, ours, theirs, opened, None)
                 if kind == stat.S_IFREG:
@@ -104,9 +110,6 @@ class _Comparison:
                     os.close(fd)
         else:
             self.metadata(path, ours, theirs, fds, name)
-        if kind != stat.S_IFDIR:
-            for side, status in zip(self.names, (ours, theirs), strict=True):
-                side.setdefault((status.st_dev, status.st_ino), []).append(path)
         return kind == stat.S_IFDIR
 
     def metadata(
@@ -132,6 +135,23 @@ class _Comparison:
                 if os.pread(ours, length, at) != os.pread(theirs, length, at):
                     self.differ(path, "content", f"bytes from {at}", "other bytes")
                     return
+
+
+def shown(path: bytes) -> str:
+    """The path as it stands in a line."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _open_both(name: bytes, flags: int, fds: tuple[int, ...]) -> tuple[int, ...]:
+    opened: list[int] = []
+    try:
+        for fd in fds:
+            opened.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=fd))  # noqa: PERF401 closed below
+    except OSError:
+        for each in opened:
+            os.close(each)
+        raise
+    return tuple(opened)
 
 
 def _short(value: object) -> str:

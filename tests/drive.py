@@ -16,12 +16,12 @@ from snapstore.ops.progress import Silent
 from snapstore.ops.restore import RestoreOptions, RestoreResult, restore
 from snapstore.ops.restored import verify_restore
 from snapstore.ops.snapshot import LocalState, SnapshotOptions, SnapshotResult, take_snapshot
-from snapstore.ops.walk import DEPTH_LIMIT
+from snapstore.ops.walk import recursion_limit
 from snapstore.store import trees
 from snapstore.store.repository import Store, create_store, open_store
 
 # What walks and restores raise it to anyway: hypothesis objects to a change in the middle of an example.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 4 * DEPTH_LIMIT))
+sys.setrecursionlimit(max(sys.getrecursionlimit(), recursion_limit()))
 
 
 class Recorded(Silent):
@@ -75,9 +75,12 @@ class Machine:
         paths: Iterable[bytes] = (),
         overwrite: Policy | None = None,
         delete: bool = False,
+        protected: frozenset[tuple[int, int]] = frozenset(),
         cancellation: Cancellation | None = None,
     ) -> RestoreResult:
-        options = RestoreOptions(target=target, paths=tuple(paths), strip=strip, overwrite=overwrite, delete=delete)
+        options = RestoreOptions(
+            target=target, paths=tuple(paths), strip=strip, overwrite=overwrite, delete=delete, protected=protected
+        )
         view = self.store.view()
         return restore(view, snapshot, options=options, progress=Silent(), cancellation=cancellation or Cancellation())
 
@@ -88,7 +91,7 @@ class Machine:
             options=RestoreOptions(target=target, strip=strip),
             progress=Silent(),
             cancellation=Cancellation(),
-        )
+        ).found
 
     def cache_files(self) -> list[bytes]:
         return sorted(

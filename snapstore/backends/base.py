@@ -83,6 +83,15 @@ class ReadBackend(ABC):
         check_prefix(prefix)
         return self._checked(prefix)
 
+    @final
+    def is_empty(self, *, besides: Iterable[str] = ()) -> bool:
+        """Whether nothing at all lies here, besides these prefixes and what is above them.
+
+        Unlike `list` it also sees what is no object: on a file system every entry counts, whatever its name and kind.
+        What the backend itself may leave when it dies does not.
+        """
+        return self._is_empty([check_prefix(prefix) for prefix in besides])
+
     def close(self) -> None:
         """Nothing; the descriptors and connections are given back. No method may be called afterwards, or meanwhile."""
         return
@@ -117,6 +126,10 @@ class ReadBackend(ABC):
 
     @abstractmethod
     def _list(self, prefix: str) -> Iterator[Listed]: ...
+
+    def _is_empty(self, besides: Sequence[str]) -> bool:
+        del besides  # where prefixes are nothing by themselves, only objects count
+        return next(iter(self._list("")), None) is None
 
 
 class Staged(ABC):

@@ -23,7 +23,7 @@ from typing import Literal
 
 from snapstore.backends.base import DeleteBackend, Listed, Staged, range_end, store_error, store_errors
 from snapstore.backends.names import ancestors, is_name, parent
-from snapstore.backends.temporary import DIRECTORY, DIRECTORY_MODE, Temporary
+from snapstore.backends.temporary import DIRECTORY, DIRECTORY_MODE, TEMPORARIES, Temporary, is_temporary
 from snapstore.errors import CorruptObjectError, MissingObjectError, NoStoreError, ObjectExistsError, StoreError
 from snapstore.model import Buffer
 
@@ -56,6 +56,7 @@ class LocalBackend(DeleteBackend):
         self._postponed: list[tuple[Temporary, str]] = []
         self._barrier_lock = Lock()  # a barrier that found nothing to do must wait for the one that took the work
         self._broken = ""
+        self._swept = False
 
     def close(self) -> None:
         """Nothing; the root is closed, and objects that still waited for a barrier are dropped."""
@@ -119,6 +120,27 @@ class LocalBackend(DeleteBackend):
         yield from found
         for each in deeper:
             yield from self._list(each)
+
+    def _is_empty(self, besides: Sequence[str]) -> bool:
+        ours = {*besides}.union(*(ancestors(prefix) for prefix in besides))
+        pending = [""]
+        while pending:
+            prefix = pending.pop()
+            with (
+                store_errors(self._place(prefix), writing=False),
+                self._directory(prefix) as directory,
+                os.scandir(directory) as entries,
+            ):
+                for entry in entries:
+                    name = f"{prefix}{entry.name}/"
+                    if not entry.is_dir(follow_symlinks=False):
+                        if prefix != TEMPORARIES or not is_temporary(entry.name):
+                            return False
+                    elif name in ours or name == TEMPORARIES:
+                        pending.append(name)
+                    else:
+                        return False
+        return True
 
     def _stat(self, name: str) -> os.stat_result | None:
         with store_errors(self._place(name), writing=False):
@@ -201,7 +223,11 @@ class LocalBackend(DeleteBackend):
         raise AssertionError("the last try either returns or raises")
 
     def _temporary(self) -> Temporary:
-        return Temporary(self._root_descriptor(), anonymous=self._anonymous)
+        temporary = Temporary(self._root_descriptor(), anonymous=self._anonymous)
+        if not self._swept:
+            self._swept = True
+            temporary.sweep()
+        return temporary
 
     def publish(self, temporary: Temporary, name: str) -> bool:
         """As `put` for the temporary, which is closed now, or at the barrier if publishing is put off."""

@@ -2,14 +2,18 @@
 
 The first choice is a file without any name at all (O_TMPFILE, open(2)), which the kernel drops if we die; linkat(2)
 through /proc gives it its name. Where the file system has no such files, or /proc is missing, it is a file in the
-store's `tmp` directory under a name that no object can have. A process that dies leaves that file behind.
+store's `tmp` directory under a name that no object can have. A process that dies leaves that file behind; who writes to
+the store a day later or more removes it. The file is locked (flock(2)) for as long as its process lives.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
+import time
 from collections.abc import Iterator
 
 from snapstore.model import Buffer
@@ -18,6 +22,11 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 NAMED_IN = "tmp"
+TEMPORARIES = f"{NAMED_IN}/"
+LEFT_BEHIND = 24 * 60 * 60
+"""So many seconds after it was last written to, a temporary that nobody has locked is taken for left behind."""
+
+is_temporary = re.compile(r"\.[0-9a-f]{32}").fullmatch
 
 _COMPARED_AT_ONCE = 1 << 20
 # EISDIR is what kernels without O_TMPFILE say, EOPNOTSUPP and EINVAL what file systems without it say.
@@ -49,6 +58,8 @@ class Temporary:
         except OSError:
             os.close(self._directory)
             raise
+        with contextlib.suppress(OSError):  # where there are no locks, nothing is ever taken for left behind
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, part: Buffer) -> None:
         """Nothing; all of the bytes are appended."""
@@ -75,6 +86,19 @@ class Temporary:
             yield block
             offset += len(block)
 
+    def sweep(self) -> None:
+        """Nothing; what processes that died left behind is gone, if this temporary is one that has a name.
+
+        Trouble is passed over: what cannot be removed takes room and does no harm.
+        """
+        if not self._name:
+            return
+        with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
+            for entry in entries:
+                if is_temporary(entry.name) and entry.name != self._name:
+                    with contextlib.suppress(OSError):
+                        _remove_left_behind(self._directory, entry.name)
+
     def close(self) -> None:
         """Nothing; without a name in the store the file is gone."""
         # What was linked was fsynced before, and what was not is nobody's: no error here can be one of the store's.
@@ -93,3 +117,14 @@ def _open_or_make(root: int, name: str) -> int:
         with contextlib.suppress(FileExistsError):  # another thread or process made it first
             os.mkdir(name, DIRECTORY_MODE, dir_fd=root)
         return os.open(name, DIRECTORY, dir_fd=root)
+
+
+def _remove_left_behind(directory: int, name: str) -> None:
+    if os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime > time.time() - LEFT_BEHIND:
+        return
+    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(fd)

@@ -6,6 +6,7 @@ import os
 import re
 import select
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from snapstore.cli.parameters import SIZE, SNAPSHOT, Command
 from snapstore.cli.run import Run, verb
 from snapstore.cli.summaries import Created, SnapshotSummary
 from snapstore.errors import RequestError
+
+if TYPE_CHECKING:
+    from snapstore.backends import Durability
 
 INCOMPLETE = 3
 """The exit code where the snapshot was made, or the files restored, but not all as they should be."""
@@ -103,7 +107,11 @@ Exit codes: 0 done; 3 done, but some files could not be read; 1 failed; 130 stop
 @click.option("--dry-run", is_flag=True, help="Read everything, say what would be new, and write nothing.")
 @click.option("--level", type=click.IntRange(1, 22), help="zstd level, 1 (fast) to 22 (small).  [default: 3]")
 @click.option("--stdin-name", metavar="NAME", help="Snapshot standard input as a file of that path instead of PATH.")
-@click.option("--no-read-back", is_flag=True, help="Do not read what was written once more before it counts.")
+@click.option("--no-read-back", is_flag=True, help="Do not decompress and hash each block before it is stored.")
+@click.option(
+    "--durability", type=click.Choice(["full", "batch"]), default="full",
+    help="fsync packs one by one, or (batch) together before each commit; just as safe.  [default: full]",
+)  # fmt: skip
 @verb
 def snapshot(
     run: Run,
@@ -119,6 +127,7 @@ def snapshot(
     level: int | None,
     stdin_name: str | None,
     no_read_back: bool,
+    durability: Durability,
     **in_order: object,
 ) -> int:
     """Take a snapshot of directory trees, of single files, or of a stream.
@@ -149,7 +158,9 @@ def snapshot(
         level=DEFAULT_LEVEL if level is None else level,
         read_back=not no_read_back,
     )
-    store = run.store() if dry_run else run.store_to_write()
+    store = run.store() if dry_run else run.store_to_write(durability=durability)
+    if no_read_back and not dry_run:
+        run.output.notice("blocks are not decompressed and hashed before they are stored (--no-read-back)")
     if stream:
         result = snapshot_stream(
             store, _standard_input(run), path=stream, options=options, local=run.local(),
@@ -158,10 +169,12 @@ def snapshot(
     else:
         take = preview_snapshot if dry_run else take_snapshot
         result = take(
-            store, paths, options=options, local=run.local(), progress=run.progress, cancellation=run.cancellation
-        )
+            store, paths, options=options, local=run.local(make=not dry_run),
+            progress=run.progress, cancellation=run.cancellation,
+        )  # fmt: skip
     run.close_progress()
-    run.output.summarise(SnapshotSummary(result))
+    run.note_damage(result.damaged)
+    run.output.summarise(SnapshotSummary(result, read_back=not no_read_back))
     return INCOMPLETE if result.snapshot.totals.warnings else 0
 
 

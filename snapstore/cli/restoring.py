@@ -48,7 +48,12 @@ Exit codes: 0 done; 3 done, but not everything as it was (warnings); 1 failed, o
     "--overwrite", metavar="never|changed|always", type=click.Choice(_POLICIES),
     help="What happens to files that exist.  [default: a target that holds anything is refused]",
 )  # fmt: skip
-@click.option("--delete", is_flag=True, help="Delete from restored directories what the snapshot does not have.")
+@click.option(
+    "--delete", is_flag=True,
+    help="Delete from restored directories what the snapshot neither has nor excluded by pattern. What was left out by "
+    "--exclude-larger-than or --exclude-caches is deleted too. Other file systems mounted there, the store and "
+    "snapstore's own state are left alone.",
+)  # fmt: skip
 @click.option("--numeric-owner", is_flag=True, help="Restore owners by number, not by name.")
 @verb
 def restore(
@@ -69,15 +74,20 @@ def restore(
     A PATH of the snapshot lands below DIR as a whole: /etc/fstab becomes DIR/etc/fstab. With SUBPATH, that directory
     becomes DIR itself, and each PATH that has no slash in front is meant from there. Without PATH everything is
     restored. Nothing outside of DIR is ever touched, and a file appears under its name only once it is complete.
+    DIR must not lie inside the store.
     """
     if dry_run and verify:
         raise click.UsageError("--verify has nothing to look at with --dry-run.")
     from snapstore.fs.inode import Policy
+    from snapstore.ops.places import own_places
+    from snapstore.ops.planned import preview_restore
     from snapstore.ops.restore import RestoreOptions
     from snapstore.ops.restore import restore as restore_files
-    from snapstore.ops.restored import preview_restore, verify_restore
+    from snapstore.ops.restored import verify_restore
 
-    view = run.view()
+    store = run.store()
+    view = run.seen(store.view())
+    local = run.local(make=False)
     snapshot, strip = _source(run, view, source)
     options = RestoreOptions(
         target=target,
@@ -86,6 +96,7 @@ def restore(
         overwrite=None if overwrite is None else Policy(overwrite),
         delete=delete,
         numeric_owner=numeric_owner,
+        protected=own_places(store, (local.cache, local.state)),
     )
     if dry_run:
         plan = PlanSummary()
@@ -100,13 +111,13 @@ def restore(
     result = restore_files(view, snapshot, options=options, progress=run.progress, cancellation=run.cancellation)
     differences = None
     if verify:
-        found = verify_restore(
+        verified = verify_restore(
             view, snapshot, options=options, progress=_Uncommented(run.progress), cancellation=run.cancellation
         )
         run.close_progress()
-        for each in found:
+        for each in verified.found:
             run.output.emit(DifferenceLine(each.path, each.reason))
-        differences = len(found)
+        differences = verified.count
     run.close_progress()
     run.output.summarise(RestoreSummary(snapshot, target, result, differences))
     if differences:

@@ -21,11 +21,12 @@ from snapstore.cli.output import Output, complain
 from snapstore.cli.parameters import ORDER_KEY
 from snapstore.cli.progress import Display, choose_display
 from snapstore.cli.settings import Settings, cache_directory, default_store, demand_kernel, state_directory
-from snapstore.errors import CancelledError, NoStoreError, StoreError
+from snapstore.errors import CancelledError, NoStoreError, RequestError, StoreError
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from snapstore.backends import Durability
     from snapstore.flow import Cancellation
     from snapstore.model import Snapshot
     from snapstore.ops.snapshot import LocalState
@@ -70,31 +71,37 @@ class Run:
         """The store that was named, or the default one."""
         return self.settings.chosen_store or default_store()
 
-    def store(self) -> Store:
+    def store(self, *, durability: Durability = "full") -> Store:
         """The store, opened. NoStoreError where there is none."""
         from snapstore.backends import open_backend
         from snapstore.store.repository import open_store
 
         try:
-            return open_store(open_backend(self.url))
+            return open_store(open_backend(self.url, durability=durability))
         except NoStoreError as error:
             advice = error.advice or "make one with `snapstore init`, or name one with -s or SNAPSTORE_STORE"
             raise NoStoreError(error.message, advice=advice) from error
 
-    def store_to_write(self) -> Store:
+    def store_to_write(self, *, durability: Durability = "full") -> Store:
         """The store, opened; the default one is made if there is none yet, and that is said."""
         try:
-            return self.store()
+            return self.store(durability=durability)
         except NoStoreError:
-            url = self.url
-            if self.settings.chosen_store is not None or os.path.lexists(os.path.join(os.fsencode(url), b"config")):
+            if self.settings.chosen_store is not None:
                 raise
+            url = self.url
         from snapstore.backends import open_backend
         from snapstore.store.repository import create_store
 
-        create_store(open_backend(os.fsencode(url)))
+        try:
+            create_store(open_backend(os.fsencode(url)))
+        except RequestError as error:
+            try:
+                return self.store(durability=durability)  # another first snapshot made it at the same time
+            except NoStoreError:
+                raise error from None
         self.output.notice(f"made the default store at {url}, without encryption")
-        return self.store()
+        return self.store(durability=durability)
 
     def view(self) -> View:
         """The store as it is now."""
@@ -116,11 +123,11 @@ class Run:
             more = f"; so are {len(self.damage) - 1} more objects" if len(self.damage) > 1 else ""
             raise StoreError(f"{first.message}{more}", advice=first.advice)
 
-    def local(self) -> LocalState:
-        """This machine's directories for caches and state."""
+    def local(self, *, make: bool = True) -> LocalState:
+        """This machine's directories for caches and state, made if need be unless they are not to be."""
         from snapstore.ops.snapshot import LocalState
 
-        return LocalState(cache=cache_directory(), state=state_directory())
+        return LocalState(cache=cache_directory(make=make), state=state_directory(make=make))
 
     def choose(self, view: View, name: str) -> Snapshot:
         """The snapshot of that name."""

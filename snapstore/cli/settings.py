@@ -44,11 +44,13 @@ def default_store() -> str:
     return os.path.join(platformdirs.user_data_dir("snapstore", appauthor=False), "store")
 
 
-def cache_directory() -> bytes:
+def cache_directory(*, make: bool = True) -> bytes:
     """The directory for caches, made and tagged (CACHEDIR.TAG) if need be. OSError where that is impossible."""
     import platformdirs
 
     path = os.fsencode(platformdirs.user_cache_dir("snapstore", appauthor=False))
+    if not make:
+        return path
     os.makedirs(path, mode=0o700, exist_ok=True)
     tag = os.path.join(path, b"CACHEDIR.TAG")
     if not os.path.lexists(tag):
@@ -58,12 +60,13 @@ def cache_directory() -> bytes:
     return path
 
 
-def state_directory() -> bytes:
+def state_directory(*, make: bool = True) -> bytes:
     """The directory for what names this machine's writers. OSError where it cannot be made."""
     import platformdirs
 
     path = os.fsencode(platformdirs.user_state_dir("snapstore", appauthor=False))
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    if make:
+        os.makedirs(path, mode=0o700, exist_ok=True)
     return path
 
 

@@ -50,11 +50,12 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSummary:
-    """What a snapshot came to."""
+    """What a snapshot came to. `read_back` says whether its blocks were proved before they were stored."""
 
     message_type: ClassVar[str] = "summary"
 
     result: SnapshotResult
+    read_back: bool
 
     def fields(self) -> dict[str, object]:
         """See docs/cli.md."""
@@ -75,6 +76,7 @@ class SnapshotSummary:
             "new_manifest": record.totals.new_manifest,
             "stored_data": record.totals.stored_data,
             "stored_manifest": record.totals.stored_manifest,
+            "read_back": self.read_back,
             "warnings": record.totals.warnings,
             "seconds": round(result.seconds, 6),
         }
@@ -127,7 +129,7 @@ class RestoreSummary:
             "kept": result.kept,
             "deleted": result.deleted,
             "skipped": result.skipped,
-            "warnings": len(result.warnings),
+            "warnings": result.warned,
             "differences": self.differences,
             "seconds": round(result.seconds, 6),
         }
@@ -150,8 +152,8 @@ class RestoreSummary:
         if self.differences is not None:
             verdict = "everything is as the snapshot has it"
             lines.append(f"verified: {count_text(self.differences, 'difference') if self.differences else verdict}")
-        if result.warnings:
-            lines.append(f"{count_text(len(result.warnings), 'warning')}: something could not be restored as it was")
+        if result.warned:
+            lines.append(f"{count_text(result.warned, 'warning')}: something could not be restored as it was")
         return "\n".join(lines)
 
 

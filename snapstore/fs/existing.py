@@ -17,9 +17,16 @@ from snapstore.fs.metadata import BLOCKING_FLAGS, read_flags, write_flags
 from snapstore.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    Protected = frozenset[tuple[int, int]]
+    """(device, inode) of directories that nothing may be removed from."""
+    Spare = Callable[[bytes, bool], bool]
 
 TEMPORARY_PREFIX = b".snapstore-"
+HOLDS_STORE = "it is or holds the store, or snapstore's own state"
+MOUNTED = "another file system is mounted there"
+SPARED = "it holds what the snapshot's patterns leave out"
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {
@@ -85,6 +92,31 @@ def opened(directory: int, name: bytes) -> Iterator[tuple[os.stat_result, int]]:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def reached(directory: int, path: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """A descriptor of the directory that holds the last of these names, each below the one before, and that name.
+
+    No link is followed. OSError.
+    """
+    folder = os.dup(directory)
+    try:
+        for part in path[:-1]:
+            deeper = open_directory(folder, check_name(part))
+            os.close(folder)
+            folder = deeper
+        yield folder, check_name(path[-1])
+    finally:
+        os.close(folder)
+
+
+def is_one_of(fd: int, directories: Protected) -> bool:
+    """Whether what is open has its (device, inode) among these."""
+    if not directories:
+        return False
+    status = os.fstat(fd)
+    return (status.st_dev, status.st_ino) in directories
+
+
 def discard(directory: int, name: bytes) -> None:
     """Remove a temporary name, which may be gone already."""
     with contextlib.suppress(FileNotFoundError):
@@ -129,20 +161,76 @@ def open_directory(directory: int, name: bytes) -> int:
             return os.open(b"/proc/self/fd/%d" % fd, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
 
 
-def remove(directory: int, name: bytes) -> int:
+def obstacle(directory: int, name: bytes, *, protected: Protected, spare: Spare | None = None) -> str:
+    """Why a name and what is below it must not be removed, empty if it may be. Changes nothing; OSError.
+
+    A tree is not to be removed if it holds a directory of `protected`, or one where another file system is mounted, or
+    something of which `spare` (path below `name`, whether it is a directory) says so. What may not be listed is not
+    looked at; `remove` looks again.
+    """
+    if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        return ""
+    device = os.fstat(directory).st_dev
+    # Each level: its descriptor, its path with a slash, the directories in it still to be looked at.
+    levels: list[tuple[int, bytes, list[bytes]]] = []
+
+    def enter(parent: int, child: bytes, prefix: bytes) -> str:
+        try:
+            status = os.stat(child, dir_fd=parent, follow_symlinks=False)
+            why = _refusal(status, device, protected)
+            if why:
+                return why
+            fd = os.open(child, _OPEN_DIRECTORY, dir_fd=parent)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return ""
+        folders: list[bytes] = []
+        levels.append((fd, prefix, folders))
+        with os.scandir(fd) as entries:
+            for each in entries:
+                below, folder = os.fsencode(each.name), each.is_dir(follow_symlinks=False)
+                if spare is not None and spare(prefix + below, folder):
+                    return SPARED
+                if folder:
+                    folders.append(below)
+        return ""
+
+    try:
+        why = enter(directory, name, b"")
+        while levels and not why:
+            fd, prefix, folders = levels[-1]
+            if folders:
+                each = folders.pop()
+                why = enter(fd, each, prefix + each + b"/")
+            else:
+                levels.pop()
+                os.close(fd)
+    finally:
+        for fd, _, _ in levels:
+            os.close(fd)
+    return why
+
+
+def _refusal(status: os.stat_result, device: int, protected: Protected) -> str:
+    if (status.st_dev, status.st_ino) in protected:
+        return HOLDS_STORE
+    return MOUNTED if status.st_dev != device else ""
+
+
+def remove(directory: int, name: bytes, *, protected: Protected = frozenset()) -> int:
     """The number of names removed: a file's, or a whole tree's. OSError at the first that cannot be.
 
     Links are removed, never followed. A directory of another file system than its parent's is not entered
-    (OSError(EXDEV)). Immutable and append-only flags inside the tree are lifted.
+    (OSError(EXDEV)), nor is one of `protected` (OSError(EBUSY)); ask `obstacle` first, so that what is around it stays
+    too. Immutable and append-only flags inside the tree are lifted.
     """
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if not stat.S_ISDIR(status.st_mode):
         _drop(directory, name, folder=False)
         return 1
-    return _remove_tree(directory, name)
+    return _remove_tree(directory, name, protected)
 
 
-def _remove_tree(directory: int, name: bytes) -> int:
+def _remove_tree(directory: int, name: bytes, protected: Protected) -> int:
     removed = 0
     device = os.fstat(directory).st_dev
     # Each level: its descriptor, its name above, the names in it still to go.
@@ -151,8 +239,9 @@ def _remove_tree(directory: int, name: bytes) -> int:
     def enter(parent: int, child: bytes) -> None:
         fd = open_directory(parent, child)
         levels.append((fd, child, []))
-        if os.fstat(fd).st_dev != device:
-            raise OSError(errno.EXDEV, "another file system is mounted there")
+        why = _refusal(os.fstat(fd), device, protected)
+        if why:
+            raise OSError(errno.EXDEV if why == MOUNTED else errno.EBUSY, why)
         unblock(fd)
         levels[-1][2].extend(os.fsencode(each) for each in os.listdir(fd))
 

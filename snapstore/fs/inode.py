@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 import stat
 import time
@@ -50,11 +51,12 @@ class Policy(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for a whole restore."""
+    """What holds for a whole restore. `protected` are the (device, inode) of directories that it must leave alone."""
 
     owners: OwnerNames
     overwrite: Policy
     report: Report
+    protected: frozenset[tuple[int, int]] = frozenset()
 
 
 def finish(settings: Settings, where: Where, entry: Entry, path: bytes, *, exact: bool) -> None:
@@ -92,7 +94,7 @@ def give_name(settings: Settings, directory: int, temporary: bytes, name: bytes,
             if not placed:
                 settings.report.count("skipped")
             return placed
-        _rename_over(directory, temporary, name, whole_trees=settings.overwrite is Policy.ALWAYS)
+        _rename_over(settings, directory, temporary, name)
     except OSError as failure:
         existing.discard(directory, temporary)
         settings.report.failed(path, "replacing", failure)
@@ -118,12 +120,15 @@ def _name_if_free(directory: int, temporary: bytes, name: bytes) -> bool:
     return True
 
 
-def _rename_over(directory: int, temporary: bytes, name: bytes, *, whole_trees: bool) -> None:
+def _rename_over(settings: Settings, directory: int, temporary: bytes, name: bytes) -> None:
     try:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except IsADirectoryError:
-        if whole_trees:
-            existing.remove(directory, name)
+        why = existing.obstacle(directory, name, protected=settings.protected)
+        if why:
+            raise OSError(errno.EBUSY, why) from None
+        if settings.overwrite is Policy.ALWAYS:
+            existing.remove(directory, name, protected=settings.protected)
         else:
             os.rmdir(name, dir_fd=directory)
     except PermissionError:
@@ -192,7 +197,10 @@ def _make(directory: int, name: bytes, entry: Entry) -> None:
     elif entry.kind is Kind.FIFO:
         os.mkfifo(name, 0o600, dir_fd=directory)
     else:
-        os.mknod(name, _DEVICE_TYPES[entry.kind] | 0o600, os.makedev(*entry.rdev), dir_fd=directory)
+        try:
+            os.mknod(name, _DEVICE_TYPES[entry.kind] | 0o600, os.makedev(*entry.rdev), dir_fd=directory)
+        except OverflowError:
+            raise OSError(errno.EINVAL, f"the system has no device {entry.rdev}") from None
 
 
 def link(settings: Settings, source: tuple[int, bytes], directory: int, entry: Entry, path: bytes) -> bool:
@@ -288,7 +296,7 @@ def _same_content(directory: int, entry: Entry, status: os.stat_result) -> bool:
     if entry.kind is Kind.SYMLINK:
         return os.readlink(entry.name, dir_fd=directory) == entry.target
     if entry.kind in _DEVICE_TYPES:
-        return status.st_rdev == os.makedev(*entry.rdev)
+        return (os.major(status.st_rdev), os.minor(status.st_rdev)) == entry.rdev
     return True
 
 

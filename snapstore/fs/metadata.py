@@ -351,18 +351,6 @@ def _apply_flags_singly(fd: int, before: int, goal: int) -> list[str]:
     return troubles
 
 
-def apply_extras(fd: int, entry: Entry, owners: OwnerNames, *, exact: bool = False) -> list[str]:
-    """Reasons for whatever could not be set of an open file's or directory's attributes, ACLs and flags, in this order.
-
-    Owner, mode and times have to be set before. With `exact`, what the entry does not have is taken away.
-    """
-    return [
-        *apply_xattrs(fd, entry, exact=exact),
-        *apply_acls(fd, entry, owners),
-        *apply_flags(fd, entry.flags, exact=exact),
-    ]
-
-
 def inherits(fd: int) -> bool:
     """Whether new entries of the open directory get an ACL or flags from it."""
     troubles: list[str] = []

@@ -29,7 +29,6 @@ from snapstore.model import Buffer, Entry, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -63,9 +62,11 @@ class Target:
         owners: OwnerNames | None = None,
         overwrite: Policy = Policy.NEVER,
         warn: Callable[[bytes, str], None] | None = None,
+        protected: frozenset[tuple[int, int]] = frozenset(),
     ) -> Self:
         """A target at `path`, made with its parents if need be (0700); links in `path` itself are followed.
 
+        Directories of `protected`, by (device, inode), are neither entered nor removed, nor is what holds one removed.
         Raises TargetError. The process's soft limit of open files is raised to the hard one, since each level of a
         deep tree keeps a directory open.
         """
@@ -83,7 +84,9 @@ class Target:
         except OSError as failure:
             shown = path.decode("utf-8", "backslashreplace")
             raise TargetError(f"cannot use {shown} as a target: {reason(failure)}") from failure
-        settings = Settings(owners=owners or OwnerNames(), overwrite=overwrite, report=Report(warn))
+        settings = Settings(
+            owners=owners or OwnerNames(), overwrite=overwrite, report=Report(warn), protected=protected
+        )
         return cls(fd, path, made=made, settings=settings)
 
     def close(self) -> None:
@@ -103,10 +106,8 @@ class Target:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
             self.close()
         else:
             self.abort()
@@ -208,21 +209,20 @@ class Directory:
         path = self._below(name)
         try:
             made = self._make_directory(name, path)
-            if made is None:
-                return None
-            fd = existing.open_directory(self.fd, name)
+            fd = None if made is None else self._open(name, made=made)
         except OSError as failure:
             self._report.failed(path, "directory", failure)
+            return None
+        if made is None or fd is None:
             return None
         if not made and self._settings.overwrite is not Policy.NEVER:
             existing.make_writable(fd)
         inheriting = inherits(fd) if self._inheriting or not made else False
         exact = self._inheriting or not made
-        child = Directory(
+        self._report.count("directories")
+        return Directory(
             self._target, self.hold(), path, fd, entry=entry, made=made, exact=exact, inheriting=inheriting
         )
-        self._report.count("directories")
-        return child
 
     def through(self, name: bytes) -> Directory | None:
         """A subdirectory on the way to what is restored, made 0755 if need be, else left as it is; None if trouble.
@@ -233,13 +233,24 @@ class Directory:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=self.fd)
-            fd = existing.open_directory(self.fd, name)
+            fd = self._open(name, made=False)
         except OSError as failure:
             self._report.failed(path, "directory", failure)
+            return None
+        if fd is None:
             return None
         return Directory(
             self._target, self.hold(), path, fd, entry=None, made=False, exact=False, inheriting=inherits(fd)
         )
+
+    def _open(self, name: bytes, *, made: bool) -> int | None:
+        """A descriptor of a subdirectory; None if it must be left alone, which is trouble."""
+        fd = existing.open_directory(self.fd, name)
+        if made or not existing.is_one_of(fd, self._settings.protected):
+            return fd
+        os.close(fd)
+        self._report.trouble(self._below(name), f"left alone: {existing.HOLDS_STORE}")
+        return None
 
     def _make_directory(self, name: bytes, path: bytes) -> bool | None:
         """True if it was made, False if it was there, None if something else is and stays."""
@@ -253,7 +264,7 @@ class Directory:
         if self._settings.overwrite is Policy.NEVER:
             self._report.trouble(path, "something that is no directory is in the way")
             return None
-        existing.remove(self.fd, name)
+        existing.remove(self.fd, name, protected=self._settings.protected)
         os.mkdir(name, 0o700, dir_fd=self.fd)
         return True
 
@@ -261,11 +272,18 @@ class Directory:
         """The raw names in the directory, sorted."""
         return sorted(os.fsencode(each) for each in os.listdir(self.fd))
 
-    def remove(self, name: bytes) -> int:
-        """How many names went: a file, or a tree without following links; what cannot be removed is trouble."""
+    def remove(self, name: bytes, *, spare: Callable[[bytes, bool], bool] | None = None) -> int:
+        """How many names went: a file, or a tree without following links; what cannot be removed is trouble.
+
+        A tree stays as a whole if there is an obstacle in it (`existing.obstacle`).
+        """
         path = self._below(existing.check_name(name))
         try:
-            removed = existing.remove(self.fd, name)
+            why = existing.obstacle(self.fd, name, protected=self._settings.protected, spare=spare)
+            if why:
+                self._report.trouble(path, f"not deleted: {why}")
+                return 0
+            removed = existing.remove(self.fd, name, protected=self._settings.protected)
         except OSError as failure:
             self._report.failed(path, "removing", failure)
             return 0
@@ -286,8 +304,7 @@ class Directory:
             elif given == entry.size - sum(length for _, length in entry.holes):
                 self._write_sparse(file, buffers)
             else:
-                shown = f"the snapshot has {given} bytes for a file of {entry.size}"
-                self._report.trouble(self._below(entry.name), shown)
+                self._report.trouble(self._below(entry.name), f"the snapshot has {given} bytes for {entry.size}")
         taken = self._write(plain, [file.entry.name for file in plain], buffers)
         if self._settings.overwrite is Policy.NEVER:
             if taken:
@@ -310,11 +327,9 @@ class Directory:
             by_hand = bool(self._inheriting or entry.xattrs or entry.acl or entry.default_acl or entry.flags)
             slow.append(by_hand)
             uid, gid = (kernel.KEEP_ID, kernel.KEEP_ID) if by_hand else owner_of(entry)
-            seconds, nanoseconds = entry.mtime
             mode = 0o600 if by_hand else entry.mode
-            specs.append(write(seconds, nanoseconds, mode, uid, gid, len(segments), len(file.segments)))
-            for number, at, length in file.segments:
-                segments.append(segment(number, at, length))
+            specs.append(write(*entry.mtime, mode, uid, gid, len(segments), len(file.segments)))
+            segments += [segment(*each) for each in file.segments]
         written = kernel.write_files(self.fd, b"\0".join(names) + b"\0", b"".join(specs), b"".join(segments), buffers)
         taken: list[SmallFile] = []
         doomed: TargetError | None = None
@@ -398,19 +413,12 @@ class Directory:
         False: trouble was recorded and the name does not exist; the caller may write it as a file of its own.
         """
         path = self._below(existing.check_name(entry.name))
-        folder = os.dup(self._target.root.fd)
         try:
-            for part in source[:-1]:
-                deeper = existing.open_directory(folder, existing.check_name(part))
-                os.close(folder)
-                folder = deeper
-            first = existing.check_name(source[-1])
-            return inode.link(self._settings, (folder, first), self.fd, entry, path)
+            with existing.reached(self._target.root.fd, source) as (folder, first):
+                return inode.link(self._settings, (folder, first), self.fd, entry, path)
         except OSError as failure:
             self._report.failed(path, "hard link", failure)
             return False
-        finally:
-            os.close(folder)
 
     def keep(self, entry: Entry) -> bool:
         """Whether what has this name stays, so that content need not be fetched; its metadata is in line then.

@@ -26,7 +26,6 @@ cut_points = _default.cut_points
 scan_directory = _default.scan_directory
 read_files = _default.read_files
 write_files = _default.write_files
-choose = load
 
 __all__ = [
     "ATTRIBUTES",
@@ -43,7 +42,6 @@ __all__ = [
     "Kernel",
     "Status",
     "Step",
-    "choose",
     "cut_points",
     "load",
     "read_files",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from snapstore.errors import StoreError
+from snapstore.errors import CorruptObjectError, MissingObjectError, StoreError
 from snapstore.fs.statcache import CachedDirectory
 from snapstore.store import trees
 from snapstore.store.reader import Reader
@@ -30,17 +30,25 @@ class OldTree:
 
     def __init__(self, reader: Reader | None) -> None:
         self._reader = reader
+        self.damaged: list[StoreError] = []
 
     def elements(self, cached: CachedDirectory) -> Iterator[OldElement]:
         """The elements of the tree that the cache names, in order, one document in memory at a time.
 
-        StoreError if the tree cannot be read: it belongs to a snapshot that is still there, so the store is damaged.
+        They end early where the tree cannot be read any more: then the files are read again, and `damaged` says so.
         """
         if self._reader is None:
             return
+        try:
+            yield from self._elements(self._reader, cached)
+        except (CorruptObjectError, MissingObjectError) as error:
+            self.damaged.append(error)
+
+    @staticmethod
+    def _elements(reader: Reader, cached: CachedDirectory) -> Iterator[OldElement]:
         number = 0
         hashes = cached.hashes
-        for document in trees.documents(self._reader, cached.tree):
+        for document in trees.documents(reader, cached.tree):
             for element in split_elements(document):
                 if 8 * number + 8 > len(hashes):
                     return  # The cache is not of this tree after all; without it everything is read again.

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from snapstore.errors import CorruptObjectError, MissingObjectError, StoreError, TargetError, TargetNotEmptyError
 from snapstore.flow import Cancellation, OrderedStage, worker_count
-from snapstore.format.ids import chunk_id
+from snapstore.fs.existing import MOUNTED
 from snapstore.fs.metadata import OwnerNames
 from snapstore.fs.place import Directory, LargeFile, Policy, SmallFile, Target
-from snapstore.model import Buffer, ChunkId, Entry, Kind, Snapshot, Warned
+from snapstore.model import ChunkId, Entry, Kind, Snapshot, Warned
+from snapstore.ops.pieces import Blocks, placements
+from snapstore.ops.places import refuse_inside
 from snapstore.ops.progress import Progress
 from snapstore.ops.selection import Start, components, starts
+from snapstore.ops.surplus import Surplus
 from snapstore.store import trees
 from snapstore.store.reader import Reader
 from snapstore.store.repository import View
@@ -26,6 +29,12 @@ DAMAGE = (CorruptObjectError, MissingObjectError)
 """What costs one file; every other StoreError means that the store cannot be reached, and ends the restore."""
 JOB_SIZE = 1 << 22
 JOB_FILES = 1024
+HELD = 16 << 20
+"""Bytes of decoded blocks that one job holds, give or take one block."""
+FEW = 8
+"""A small file of fewer chunks is put together in memory without a look at how many blocks they are spread over."""
+WARNING_LIMIT = 10_000
+"""So many warnings are kept in full; the count goes on."""
 DEPTH_LIMIT = 4096
 
 
@@ -35,7 +44,9 @@ class RestoreOptions:
 
     `paths` are absolute paths in the snapshot, all of it if there are none; `strip` is the directory of the snapshot
     that is to become the target itself. `overwrite` None refuses a target that holds anything. `delete` removes from
-    restored directories what the snapshot does not have.
+    restored directories what the snapshot does not have, except for what its patterns exclude, and for other file
+    systems that are mounted there. Directories of `protected`, by (device, inode), are left alone whatever the options
+    say.
     """
 
     target: bytes
@@ -44,11 +55,15 @@ class RestoreOptions:
     overwrite: Policy | None = None
     delete: bool = False
     numeric_owner: bool = False
+    protected: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreResult:
-    """What was written (bytes for `size`), kept as it was, deleted, or passed over."""
+    """What was written (bytes for `size`), kept as it was, deleted, or passed over.
+
+    `warnings` are the first ones, `warned` how many there were.
+    """
 
     files: int
     directories: int
@@ -59,6 +74,7 @@ class RestoreResult:
     deleted: int
     skipped: int
     warnings: tuple[Warned, ...]
+    warned: int
     seconds: float
 
 
@@ -97,20 +113,26 @@ def restore(
     """What was restored.
 
     Each chunk is compared with its id before it is written. A file whose chunks are missing or damaged does not get
-    its name; the restore goes on with the others and raises StoreError at the end. Raises TargetNotEmptyError and
-    UnknownPathError before anything is written, TargetError when the target fails as a whole (disk full),
-    CancelledError when stopped.
+    its name; the restore goes on with the others and raises StoreError at the end. Before anything is written it raises
+    TargetNotEmptyError, UnknownPathError, and RequestError for a target inside a protected directory. Raises
+    TargetError when the target fails as a whole (disk full), CancelledError when stopped.
     """
-    if options.overwrite is None and holds_something(options.target):
-        shown = options.target.decode("utf-8", "backslashreplace")
-        raise TargetNotEmptyError(
-            f"{shown} is not empty", advice="choose a new directory, or say --overwrite=never, changed or always"
-        )
+    check_target(options)
     selected = list(starts(view.reader, snapshot, paths=options.paths, strip=options.strip))
     return _Restore(view.reader, options, progress, cancellation).run(snapshot, selected)
 
 
-def holds_something(path: bytes) -> bool:
+def check_target(options: RestoreOptions) -> None:
+    """Nothing; RequestError or TargetError for a target that may not be written to."""
+    refuse_inside(options.target, options.protected)
+    if options.overwrite is None and _holds_something(options.target):
+        shown = options.target.decode("utf-8", "backslashreplace")
+        raise TargetNotEmptyError(
+            f"{shown} is not empty", advice="choose a new directory, or say --overwrite=never, changed or always"
+        )
+
+
+def _holds_something(path: bytes) -> bool:
     """Whether there is a directory with anything in it; TargetError if something else is there."""
     try:
         with os.scandir(path) as entries:
@@ -131,10 +153,16 @@ class _Restore:
         self._options = options
         self._progress = progress
         self._cancellation = cancellation
+        self._lock = threading.Lock()
         self._warnings: list[Warned] = []
-        self._damage: list[StoreError] = []
+        self._warned = 0
+        self._damage: StoreError | None = None
+        self._damages = 0
         self._broken: set[bytes] = set()
         self._root = b""
+        self._surplus: Surplus | None = None
+        self._device: int | None = None
+        self._mounts: set[int] = set()
         self._links: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
         self._unread = 0
         self._job = _Job()
@@ -153,11 +181,14 @@ class _Restore:
             owners=OwnerNames(numeric=self._options.numeric_owner),
             overwrite=self._options.overwrite or Policy.NEVER,
             warn=self._warn,
+            protected=self._options.protected,
         ) as target:
             self._target = target
             stage = self._stage = OrderedStage(self._work, self._after, workers=workers, depth=2 * workers + 2)
             try:
                 for start in selected:
+                    if self._options.delete:
+                        self._surplus = Surplus(snapshot.excludes, root=start.root)
                     self._start(target, start)
                 self._submit()
                 stage.finish()
@@ -165,10 +196,9 @@ class _Restore:
                 self._cancellation.cancel()
                 stage.close()
                 raise
-        if self._damage:
-            first = self._damage[0]
+        if self._damage is not None:
             raise StoreError(
-                f"{len(self._damage)} paths could not be restored, the store is damaged: {first.message}",
+                f"{self._damages} paths could not be restored, the store is damaged: {self._damage.message}",
                 advice="everything else was restored; run `snapstore check --read-data`",
             )
         counts = target.report.counts
@@ -182,11 +212,15 @@ class _Restore:
             deleted=counts.get("removed", 0),
             skipped=counts.get("skipped", 0) + counts.get("sockets", 0) + self._unread,
             warnings=tuple(self._warnings),
+            warned=self._warned,
             seconds=time.monotonic() - began,
         )
 
     def _warn(self, path: bytes, reason: str) -> None:
-        self._warnings.append(Warned(path, reason))
+        with self._lock:
+            self._warned += 1
+            if len(self._warnings) < WARNING_LIMIT:
+                self._warnings.append(Warned(path, reason))
         self._progress.warn(path, reason)
 
     # -- the walk, in the calling thread ------------------------------------------------------------------------------
@@ -201,6 +235,10 @@ class _Restore:
                     return
                 place.release()
                 place = deeper
+            # A root of the snapshot may be a file system of its own. What is mounted below it, or where a part of it
+            # lands, was perhaps not looked into (--one-file-system), and what is in there is not to be judged.
+            whole = start.spread or start.path == start.root
+            self._device = None if whole else os.fstat(place.fd).st_dev
             if start.spread:
                 place.adopt(start.entry)
                 self._fill(place, start.entry, start.path, start.inside, 0)
@@ -216,7 +254,9 @@ class _Restore:
             return
         if depth > DEPTH_LIMIT:
             raise CorruptObjectError(f"tree {entry.tree.hex()}", "directories are nested too deeply")
-        present = set(place.names()) if self._options.delete else set()
+        if self._device is None:
+            self._device = os.fstat(place.fd).st_dev
+        present = set(place.names()) if self._surplus is not None else set()
         prefix = path.rstrip(b"/") + b"/"
         inner = inside + b"/" if inside else b""
         try:
@@ -226,8 +266,24 @@ class _Restore:
         except DAMAGE as error:
             self._damaged(place.path or path, error)
             return
-        for name in sorted(present):
-            place.remove(name)
+        if present and self._surplus is not None:
+            self._delete(place, self._surplus, sorted(present), inside)
+
+    def _delete(self, place: Directory, surplus: Surplus, names: list[bytes], inside: bytes) -> None:
+        """Deletes what the snapshot does not have, but for what it could not have."""
+        device = os.fstat(place.fd).st_dev
+        if device != self._device:
+            if device not in self._mounts:
+                self._mounts.add(device)
+                self._warn(place.path, f"nothing in it is deleted: {MOUNTED}")
+            return
+        for name in names:
+            try:
+                excluded = surplus.excluded(place.fd, name, inside=inside)
+            except FileNotFoundError:
+                continue
+            if not excluded:
+                place.remove(name, spare=surplus.spare(inside + b"/" + name if inside else name))
 
     def _entry(self, place: Directory, entry: Entry, path: bytes, inside: bytes, depth: int) -> None:
         self._cancellation.check()
@@ -317,20 +373,26 @@ class _Restore:
 
     def _work(self, job: _Job) -> _Job:
         self._cancellation.check()
-        blocks = _Blocks(self._reader)
+        blocks = Blocks(self._reader)
         for place, files in job.small:
             self._write_small(blocks, place, files)
         for part in job.parts:
             self._write_part(blocks, part)
         return job
 
-    def _write_small(self, blocks: _Blocks, place: Directory, files: list[tuple[Entry, list[ChunkId]]]) -> None:
-        ready = []
+    def _write_small(self, blocks: Blocks, place: Directory, files: list[tuple[Entry, list[ChunkId]]]) -> None:
+        ready: list[SmallFile] = []
         size = 0
         for entry, chunks in files:
+            if blocks.size >= HELD:
+                place.write_small(ready, blocks.buffers)
+                ready = []
+                blocks.clear()
             try:
                 if len(chunks) == 1 and not entry.holes:
                     ready.append(SmallFile(entry, [blocks.following(chunks[0], entry.size)]))
+                elif self._spread(chunks) >= HELD:
+                    self._write_alone(place, entry)
                 else:
                     ready.append(SmallFile(entry, [blocks.segment(chunk) for chunk in chunks]))
             except DAMAGE as error:
@@ -339,10 +401,19 @@ class _Restore:
         place.write_small(ready, blocks.buffers)
         self._progress.advance(files=len(files), size=size)
 
-    def _write_part(self, blocks: _Blocks, part: _Part) -> None:
+    def _spread(self, chunks: list[ChunkId]) -> int:
+        """The bytes of the blocks that the chunks lie in; 0 without a look where they are few."""
+        if len(chunks) < FEW:
+            return 0
+        blocks = {(id(index), number): index for index, number, _, _ in map(self._reader.locate, chunks)}
+        return sum(index.block(number).raw_length for (_, number), index in blocks.items())
+
+    def _write_part(self, blocks: Blocks, part: _Part) -> None:
         size = 0
         try:
             for offset, skip, length, chunk in part.pieces:
+                if blocks.size >= HELD:
+                    blocks.clear()
                 number, at, _ = blocks.segment(chunk)
                 data = memoryview(blocks.buffers[number])[at + skip : at + skip + length]
                 part.large.file.write_at(offset, data)
@@ -353,8 +424,10 @@ class _Restore:
         self._progress.advance(files=1 if part.last else 0, size=size)
 
     def _damaged(self, path: bytes, error: StoreError) -> None:
-        self._damage.append(error)
-        self._broken.add(path)
+        with self._lock:
+            self._damage = self._damage or error
+            self._damages += 1
+            self._broken.add(path)
         self._warn(path, error.message)
 
     def _after(self, job: _Job) -> None:
@@ -399,72 +472,3 @@ def _resembles(place: Directory, entry: Entry) -> bool:
     if entry.kind is Kind.FILE and status.st_size != entry.size:
         return False
     return divmod(status.st_mtime_ns, 1_000_000_000) == entry.mtime
-
-
-class _Blocks:
-    """The decoded blocks that one job needs: each asked for once, chunks verified and given as segments of them."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._numbers: dict[tuple[int, int], int] = {}
-        self._data: list[memoryview] = []
-        self.buffers: list[Buffer] = []
-        self._last = -1
-        self._end = 0
-
-    def following(self, chunk: ChunkId, length: int) -> tuple[int, int, int]:
-        """As `segment`, for a chunk whose length is known.
-
-        Neighbours were mostly stored one after the other. So the bytes behind the last chunk are tried first: if they
-        have the id, they are the chunk, and nothing needs to be looked up.
-        """
-        number, at = self._last, self._end
-        if number >= 0:
-            data = self._data[number][at : at + length]
-            if len(data) == length and chunk_id(data) == chunk:
-                self._end = at + length
-                return number, at, length
-        return self.segment(chunk)
-
-    def segment(self, chunk: ChunkId) -> tuple[int, int, int]:
-        """(buffer, offset, length) of a chunk; StoreError if it is missing or is not what its id says."""
-        index, block, offset, length = self._reader.locate(chunk)
-        key = (id(index), block)
-        number = self._numbers.get(key)
-        if number is None:
-            raw = self._reader.block(index, block)
-            number = self._numbers[key] = len(self.buffers)
-            self.buffers.append(raw)
-            self._data.append(memoryview(raw))
-        data = self._data[number][offset : offset + length]
-        self._reader.verify(chunk, data, length, index, block)
-        self._last, self._end = number, offset + length
-        return number, offset, length
-
-
-def placements(reader: Reader, entry: Entry) -> Iterator[tuple[int, int, int, ChunkId]]:
-    """(offset in the file, bytes of the chunk to skip, bytes to write, chunk): where a file's chunks go around holes.
-
-    Raises CorruptObjectError unless chunks and holes make up exactly the file's size.
-    """
-    extents = []
-    at = 0
-    for hole, length in (*entry.holes, (entry.size, 0)):
-        if hole > at:
-            extents.append((at, hole - at))
-        at = hole + length
-    left = iter(extents)
-    offset, room = next(left, (0, 0))
-    for chunk in trees.chunks(reader, entry):
-        _, _, _, length = reader.locate(chunk)
-        skip = 0
-        while skip < length:
-            if not room:
-                offset, room = next(left, (0, 0))
-                if not room:
-                    raise CorruptObjectError(f"chunk list of {entry.name!r}", "it holds more than the file's size")
-            count = min(room, length - skip)
-            yield offset, skip, count, chunk
-            offset, room, skip = offset + count, room - count, skip + count
-    if room or next(left, None) is not None:
-        raise CorruptObjectError(f"chunk list of {entry.name!r}", "it holds less than the file's size")

@@ -1,180 +1,233 @@
-"""What a restore would do to its target, and whether what it did is right. Neither writes anything."""
+"""Whether what a restore has done is right. Nothing is written."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
-from snapstore.errors import TargetNotEmptyError
 from snapstore.flow import Cancellation, OrderedStage, worker_count
+from snapstore.format.acl import encode_acl
 from snapstore.format.ids import chunk_id
-from snapstore.fs.metadata import data_extents
-from snapstore.fs.place import Policy
-from snapstore.model import ChunkId, Entry, Kind, Snapshot, Warned
-from snapstore.ops.browse import walk
+from snapstore.fs.descent import Descent, Folder
+from snapstore.fs.existing import kind_of
+from snapstore.fs.metadata import CAPABILITY, Extras, OwnerNames, data_extents, read_extras
+from snapstore.model import Entry, Kind, Snapshot, Warned
+from snapstore.ops.pieces import placements
 from snapstore.ops.progress import Progress
-from snapstore.ops.restore import RestoreOptions, holds_something, placements
-from snapstore.ops.selection import starts
-from snapstore.store import trees
+from snapstore.ops.restore import WARNING_LIMIT, RestoreOptions
+from snapstore.ops.selection import Selected, selected
 from snapstore.store.reader import Reader
 from snapstore.store.repository import View
 
-Action = Literal["create", "replace", "keep", "delete"]
 _BATCH = 256
-
-_FORMATS = {
-    Kind.FILE: stat.S_IFREG,
-    Kind.DIRECTORY: stat.S_IFDIR,
-    Kind.SYMLINK: stat.S_IFLNK,
-    Kind.CHARACTER_DEVICE: stat.S_IFCHR,
-    Kind.BLOCK_DEVICE: stat.S_IFBLK,
-    Kind.FIFO: stat.S_IFIFO,
-    Kind.SOCKET: stat.S_IFSOCK,
-}
+_FOLDERS = 32
+_PRIVILEGED_FLAGS = str.maketrans("", "", "ia")
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """One step of a restore: what happens to a path below the target. A deletion has no entry."""
+class Verified:
+    """The first differences between a snapshot and what was restored of it, and how many there are."""
 
-    action: Action
-    path: bytes
-    entry: Entry | None
-
-
-def selected(view: View, snapshot: Snapshot, options: RestoreOptions) -> Iterator[tuple[bytes, Entry]]:
-    """Every entry that a restore with these options means, with its path below the target (empty: the target)."""
-    for start in starts(view.reader, snapshot, paths=options.paths, strip=options.strip):
-        top = b"" if start.spread else b"/".join((*start.parents, start.entry.name))
-        for path, entry in walk(view.reader, snapshot, start.path):
-            inner = path[len(start.path) :].lstrip(b"/")
-            yield top + b"/" + inner if top and inner else top + inner, entry
+    found: tuple[Warned, ...]
+    count: int
 
 
-def preview_restore(view: View, snapshot: Snapshot, *, options: RestoreOptions) -> Iterator[Planned]:
-    """The steps that `restore` would take, as far as the target shows them now.
+@dataclass(slots=True)
+class _Batch:
+    """Entries to be compared, each with the folder that holds it."""
 
-    Raises what `restore` would raise before its first write.
-    """
-    if options.overwrite is None and holds_something(options.target):
-        shown = options.target.decode("utf-8", "backslashreplace")
-        raise TargetNotEmptyError(f"{shown} is not empty", advice="say --overwrite=never, changed or always")
-    policy = options.overwrite or Policy.NEVER
-    for path, entry in selected(view, snapshot, options):
-        place = os.path.join(options.target, path)
-        yield Planned(_action(place, entry, policy), path, entry)
-        if options.delete and entry.kind is Kind.DIRECTORY and entry.tree is not None:
-            yield from _deletions(view.reader, place, path, entry.tree)
+    items: list[tuple[Folder, bytes, Selected]] = field(default_factory=list)
+    folders: int = 0
+
+    def release(self) -> None:
+        """Let go of the folders; does nothing a second time."""
+        items, self.items = self.items, []
+        for folder, _, _ in items:
+            folder.release()
 
 
-def _deletions(reader: Reader, place: bytes, path: bytes, tree: ChunkId) -> Iterator[Planned]:
-    try:
-        present = set(os.listdir(place))
-    except OSError:
-        return  # There is no such directory yet, so there is nothing in it.
-    for child in trees.entries(reader, tree):
-        present.discard(child.name)
-    for name in sorted(present):
-        yield Planned("delete", path + b"/" + name if path else name, None)
+@dataclass(slots=True)
+class _Outcome:
+    """What came of a batch: differences, the inodes of names of linked files in order, and progress."""
 
-
-def _action(place: bytes, entry: Entry, policy: Policy) -> Action:
-    try:
-        status = os.lstat(place)
-    except OSError:
-        return "create"
-    same_kind = stat.S_IFMT(status.st_mode) == _FORMATS[entry.kind]
-    if policy is Policy.NEVER or (entry.kind is Kind.DIRECTORY and same_kind):
-        return "keep"
-    same = same_kind and divmod(status.st_mtime_ns, 1_000_000_000) == entry.mtime
-    if entry.kind is Kind.FILE:
-        same = same and status.st_size == entry.size
-    return "keep" if policy is Policy.CHANGED and same else "replace"
+    differences: list[Warned] = field(default_factory=list)
+    linked: list[tuple[tuple[bytes, bytes], tuple[int, int], bytes]] = field(default_factory=list)
+    files: int = 0
+    size: int = 0
 
 
 def verify_restore(
     view: View, snapshot: Snapshot, *, options: RestoreOptions, progress: Progress, cancellation: Cancellation
-) -> tuple[Warned, ...]:
+) -> Verified:
     """Every difference between the snapshot and what is now at the target; none if the restore is perfect.
 
-    Each file is read again and each of its chunks hashed; kind, size, mode, times, link targets and device numbers are
-    compared. Raises StoreError when the snapshot itself cannot be read.
+    Each file is read again and each of its chunks hashed. Compared besides: kind, size, mode, modification time, link
+    targets, device numbers, extended attributes, ACLs, chattr flags, and which names are one inode; for root also the
+    owner. Without root's rights only `user.*` attributes are compared, and not the immutable and append-only flags. Of
+    the target directory itself, when it stands for one of the snapshot, only kind and mode. Raises StoreError when the
+    snapshot itself cannot be read.
     """
-    found: list[Warned] = []
-    workers = worker_count()
     progress.phase("verify", files=snapshot.totals.files, size=snapshot.totals.size)
-
-    def collect(batch: tuple[list[Warned], int, int]) -> None:
-        differences, files, size = batch
-        for each in differences:
-            progress.warn(each.path, each.reason)
-        found.extend(differences)
-        progress.advance(files=files, size=size)
-
-    def check(batch: list[tuple[bytes, Entry]]) -> tuple[list[Warned], int, int]:
-        cancellation.check()
-        differences = [
-            Warned(path, reason)
-            for path, entry in batch
-            for reason in _differences(view.reader, os.path.join(options.target, path), entry, whole=path != b"")
-        ]
-        files = sum(entry.kind is Kind.FILE for _, entry in batch)
-        return differences, files, sum(entry.size for _, entry in batch)
-
-    stage = OrderedStage(check, collect, workers=workers, depth=2 * workers)
+    run = _Verification(view.reader, options, progress, cancellation)
+    workers = worker_count()
+    stage = OrderedStage(run.check, run.collect, workers=workers, depth=2 * workers)
+    descent = Descent(options.target)
+    batch = _Batch()
     try:
-        batch: list[tuple[bytes, Entry]] = []
-        for item in selected(view, snapshot, options):
+        last: Folder | None = None
+        for each in selected(view.reader, snapshot, paths=options.paths, strip=options.strip):
             cancellation.check()
-            batch.append(item)
-            if len(batch) == _BATCH:
+            directory, _, name = each.path.rpartition(b"/")
+            folder = descent.folder(directory).hold()
+            batch.items.append((folder, name, each))
+            batch.folders += folder is not last
+            last = folder
+            # Folders that wait are open files.
+            if len(batch.items) == _BATCH or batch.folders == _FOLDERS:
                 stage.put(batch)
-                batch = []
+                batch = _Batch()
         stage.put(batch)
         stage.finish()
     except BaseException:
         cancellation.cancel()
         stage.close()
+        batch.release()
         raise
-    return tuple(found)
+    finally:
+        descent.close()
+    return Verified(tuple(run.found), run.count)
 
 
-def _differences(reader: Reader, place: bytes, entry: Entry, *, whole: bool) -> Iterator[str]:
-    if entry.kind is Kind.SOCKET or entry.unread:
-        return
-    try:
-        status = os.lstat(place)
-    except OSError as error:
-        yield f"it is not there: {error.strerror}"
-        return
-    if stat.S_IFMT(status.st_mode) != _FORMATS[entry.kind]:
-        yield f"it is no {entry.kind.value}"
-        return
-    if entry.kind is not Kind.SYMLINK and stat.S_IMODE(status.st_mode) != entry.mode:
-        yield f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {entry.mode:04o}"
-    if whole and divmod(status.st_mtime_ns, 1_000_000_000) != entry.mtime:
-        yield "its modification time differs"
-    if entry.kind is Kind.SYMLINK and os.readlink(place) != entry.target:
-        yield "it points elsewhere"
-    if entry.kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE):
-        if (os.major(status.st_rdev), os.minor(status.st_rdev)) != entry.rdev:
-            yield "it is another device"
-    elif entry.kind is Kind.FILE:
-        if status.st_size != entry.size:
-            yield f"it has {status.st_size} bytes, not {entry.size}"
-        else:
-            yield from _content_differences(reader, place, entry)
+class _Verification:
+    """One verification."""
+
+    def __init__(self, reader: Reader, options: RestoreOptions, progress: Progress, cancellation: Cancellation) -> None:
+        self._reader = reader
+        self._owners = OwnerNames(numeric=options.numeric_owner)
+        self._root = os.geteuid() == 0
+        self._progress = progress
+        self._cancellation = cancellation
+        self._first: dict[tuple[bytes, bytes], tuple[tuple[int, int], bytes]] = {}
+        self.found: list[Warned] = []
+        self.count = 0
+
+    # -- in the stage's threads ---------------------------------------------------------------------------------------
+
+    def check(self, batch: _Batch) -> _Outcome:
+        outcome = _Outcome()
+        try:
+            for folder, name, each in batch.items:
+                self._cancellation.check()
+                outcome.differences += [
+                    Warned(each.path, why) for why in self._differences(folder, name, each, outcome)
+                ]
+                outcome.files += each.entry.kind is Kind.FILE
+                outcome.size += each.entry.size
+        finally:
+            batch.release()
+        return outcome
+
+    def _differences(self, folder: Folder, name: bytes, each: Selected, outcome: _Outcome) -> Iterator[str]:
+        entry = each.entry
+        if entry.kind is Kind.SOCKET or entry.unread:
+            return
+        try:
+            status = folder.status(name)
+        except OSError as error:
+            yield f"it is not there: {error.strerror}"
+            return
+        if kind_of(status) is not entry.kind:
+            yield f"it is no {entry.kind.value}"
+            return
+        if entry.links > 1 and entry.kind is not Kind.DIRECTORY:
+            group = each.start.root, entry.hardlink or each.inside
+            outcome.linked.append((group, (status.st_dev, status.st_ino), each.path))
+        if entry.kind is not Kind.SYMLINK and stat.S_IMODE(status.st_mode) != entry.mode:
+            yield f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {entry.mode:04o}"
+        if name:
+            yield from self._metadata_differences(folder, name, entry, status)
+        try:
+            yield from self._substance_differences(folder, name, entry, status)
+        except OSError as error:
+            yield f"it cannot be read back: {error.strerror}"
+
+    def _metadata_differences(self, folder: Folder, name: bytes, entry: Entry, status: os.stat_result) -> Iterator[str]:
+        if divmod(status.st_mtime_ns, 1_000_000_000) != entry.mtime:
+            yield "its modification time differs"
+        if self._root:
+            uid, gid = self._owners.owner(entry)
+            if (status.st_uid, status.st_gid) != (uid, gid):
+                yield f"its owner is {status.st_uid}:{status.st_gid}, not {uid}:{gid}"
+        extras = read_extras(folder.fd, self._owners, name=name, kind=entry.kind)
+        for trouble in extras.troubles:
+            yield f"it cannot be compared: {trouble}"
+        yield from self._attribute_differences(entry, extras)
+        for what, ours, theirs in (
+            ("ACL", extras.acl, entry.acl),
+            ("default ACL", extras.default_acl, entry.default_acl),
+        ):
+            if ours != theirs and not self._same_acl(ours, theirs):
+                yield f"its {what} is {ours or 'none'}, not {theirs or 'none'}"
+        flags, wanted = extras.flags, entry.flags
+        if not self._root:
+            flags, wanted = flags.translate(_PRIVILEGED_FLAGS), wanted.translate(_PRIVILEGED_FLAGS)
+        if flags != wanted:
+            yield f"its flags are {flags or 'none'}, not {wanted or 'none'}"
+
+    def _attribute_differences(self, entry: Entry, extras: Extras) -> Iterator[str]:
+        ours = {each.name: each.value for each in extras.xattrs}
+        theirs = {each.name: each.value for each in entry.xattrs}
+        for name in sorted(ours.keys() | theirs.keys()):
+            # Labels of the machine's own security modules come and go with its policy.
+            removable = name.startswith((b"user.", b"trusted.")) or name == CAPABILITY
+            if ours.get(name) == theirs.get(name) or not (self._root or name.startswith(b"user.")):
+                continue
+            if name in theirs or removable:
+                yield f"its attribute {name.decode('utf-8', 'backslashreplace')} differs"
+
+    def _same_acl(self, ours: str, theirs: str) -> bool:
+        try:
+            return bool(ours and theirs) and encode_acl(ours, self._owners) == encode_acl(theirs, self._owners)
+        except ValueError:
+            return False
+
+    def _substance_differences(
+        self, folder: Folder, name: bytes, entry: Entry, status: os.stat_result
+    ) -> Iterator[str]:
+        if entry.kind is Kind.SYMLINK and os.readlink(name, dir_fd=folder.fd) != entry.target:
+            yield "it points elsewhere"
+        elif entry.kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE):
+            if (os.major(status.st_rdev), os.minor(status.st_rdev)) != entry.rdev:
+                yield "it is another device"
+        elif entry.kind is Kind.FILE:
+            if status.st_size != entry.size:
+                yield f"it has {status.st_size} bytes, not {entry.size}"
+            else:
+                yield from _content_differences(self._reader, folder, name, entry)
+
+    # -- in order -----------------------------------------------------------------------------------------------------
+
+    def collect(self, outcome: _Outcome) -> None:
+        for each in outcome.differences:
+            self._tell(each)
+        for group, inode, path in outcome.linked:
+            first, first_path = self._first.setdefault(group, (inode, path))
+            if first != inode:
+                other = first_path.decode("utf-8", "backslashreplace")
+                self._tell(Warned(path, f"it is another inode than {other}, of which it is a hard link"))
+        self._progress.advance(files=outcome.files, size=outcome.size)
+
+    def _tell(self, difference: Warned) -> None:
+        self.count += 1
+        if len(self.found) < WARNING_LIMIT:
+            self.found.append(difference)
+        self._progress.warn(difference.path, difference.reason)
 
 
-def _content_differences(reader: Reader, place: bytes, entry: Entry) -> Iterator[str]:
-    try:
-        fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        yield f"it cannot be read back: {error.strerror}"
-        return
+def _content_differences(reader: Reader, folder: Folder, name: bytes, entry: Entry) -> Iterator[str]:
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
     try:
         data = bytearray()
         for offset, skip, length, chunk in placements(reader, entry):
@@ -191,8 +244,6 @@ def _content_differences(reader: Reader, place: bytes, entry: Entry) -> Iterator
             for hole, size in entry.holes:
                 if offset < hole + size and hole < offset + length:
                     yield from _hole_differences(fd, max(offset, hole), min(offset + length, hole + size))
-    except OSError as error:
-        yield f"it cannot be read back: {error.strerror}"
     finally:
         os.close(fd)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snapstore.errors import UnknownPathError
 from snapstore.model import Entry, Kind, Root, Snapshot
-from snapstore.ops.browse import find_path, normal_path
+from snapstore.ops.browse import find_path, normal_path, walk
 from snapstore.store.reader import Reader
 
 
@@ -29,6 +29,19 @@ class Start:
     def inside(self) -> bytes:
         """The path from its root, as hard links state paths; empty for the root itself."""
         return b"/".join(components(self.path)[len(components(self.root)) :])
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """An entry that a restore means.
+
+    `path` below the target (empty: the target itself), and `inside`, its path from its root, as hard links state paths.
+    """
+
+    start: Start
+    path: bytes
+    inside: bytes
+    entry: Entry
 
 
 def is_within(path: bytes, outer: bytes) -> bool:
@@ -68,6 +81,16 @@ def starts(reader: Reader, snapshot: Snapshot, *, paths: Sequence[bytes], strip:
             raise UnknownPathError(
                 f"the snapshot does not hold {_shown(path)}", advice="`snapstore ls` shows what it holds"
             )
+
+
+def selected(reader: Reader, snapshot: Snapshot, *, paths: Sequence[bytes], strip: bytes) -> Iterator[Selected]:
+    """Every entry of the places that `starts` gives, in the order of a restore. Raises as `starts`, and StoreError."""
+    for start in starts(reader, snapshot, paths=paths, strip=strip):
+        top = b"" if start.spread else b"/".join((*start.parents, start.entry.name))
+        for path, entry in walk(reader, snapshot, start.path):
+            below = path[len(start.path) :].lstrip(b"/")
+            inside = b"/".join(part for part in (start.inside, below) if part)
+            yield Selected(start, top + b"/" + below if top and below else top + below, inside, entry)
 
 
 def _start(root: Root, path: bytes, entry: Entry, base: bytes, *, spread: bool) -> Start:

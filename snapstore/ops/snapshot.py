@@ -13,18 +13,18 @@ from dataclasses import dataclass, field, replace
 
 from blake3 import blake3
 
-from snapstore.backends import LocalBackend
-from snapstore.errors import CancelledError, RequestError
+from snapstore.errors import CancelledError, RequestError, StoreError
 from snapstore.flow import Cancellation
 from snapstore.format.codec import DEFAULT_LEVEL
 from snapstore.fs.filters import Filter, FilterRules
 from snapstore.fs.metadata import OwnerNames, flags_text, read_extras
-from snapstore.fs.statcache import SETTLED_NANOSECONDS, StatCache, StatCacheWriter, empty_cache, open_cache
+from snapstore.fs.statcache import SETTLED_NANOSECONDS, StatCacheWriter, empty_cache, open_cache
 from snapstore.kernel import ENTRY
 from snapstore.model import Entry, Kind, Root, SessionId, Snapshot, Totals, Warned
 from snapstore.ops.elements import Elements
 from snapstore.ops.ingest import Ingest
 from snapstore.ops.oldtree import OldTree
+from snapstore.ops.places import Places, own_places, refuse_inside
 from snapstore.ops.progress import Progress
 from snapstore.ops.recorder import CheckpointRule, DryRecorder, Recorder
 from snapstore.ops.walk import Walk
@@ -60,7 +60,10 @@ class SnapshotOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotResult:
-    """What came of it: the record (of a dry run: as it would have been), the first warnings, and counts."""
+    """What came of it: the record (of a dry run: as it would have been), the first warnings, and counts.
+
+    `damaged` is what could not be read of the store and was done without: the snapshot does not rely on it.
+    """
 
     snapshot: Snapshot
     warnings: tuple[Warned, ...]
@@ -68,6 +71,7 @@ class SnapshotResult:
     excluded: int = 0
     seconds: float = 0.0
     dry: bool = False
+    damaged: tuple[StoreError, ...] = ()
 
 
 class _Warnings:
@@ -167,7 +171,7 @@ def preview_snapshot(
     progress: Progress,
     cancellation: Cancellation,
 ) -> SnapshotResult:
-    """What `take_snapshot` would do, found out without writing to the store."""
+    """What `take_snapshot` would do, found out without writing anything anywhere."""
     run = _Run(store, options, local, progress, cancellation)
     recorder = DryRecorder(store.view())
     record = run.roots(recorder, normal_roots(paths))
@@ -197,10 +201,12 @@ class _Run:
         self._owners = OwnerNames()
         self._caches: list[tuple[bytes, bytes, StatCacheWriter]] = []
         self._unchanged = self._excluded = 0
+        self._damaged: list[StoreError] = []
         self._counts = Totals()
         self._started = time.time_ns()
 
     def begin(self, lane: Lane) -> Recorder:
+        os.makedirs(self._cache_directory(), mode=0o700, exist_ok=True)
         options = WriteOptions(level=self._options.level, read_back=self._options.read_back)
         return Recorder(self._store, lane, tool=TOOL, options=options, rule=self._options.checkpoint)
 
@@ -230,6 +236,7 @@ class _Run:
             excluded=self._excluded,
             seconds=time.monotonic() - self._began,
             dry=dry,
+            damaged=tuple(self._damaged),
         )
 
     def _record(self, roots: tuple[Root, ...]) -> Snapshot:
@@ -252,7 +259,11 @@ class _Run:
     # -- trees --------------------------------------------------------------------------------------------------------
 
     def roots(self, recorder: Recorder | DryRecorder, paths: Sequence[bytes]) -> Snapshot:
+        own = self._own_places()
+        for path in paths:
+            refuse_inside(path, own)
         self._expect(recorder.view, paths)
+        self._damaged += recorder.view.damaged
         ingest = self._ingest(recorder)
         done = []
         for path in paths:
@@ -289,10 +300,7 @@ class _Run:
         self, recorder: Recorder | DryRecorder, ingest: Ingest, path: bytes, fd: int, status: os.stat_result
     ) -> Entry:
         view = recorder.view
-        forced = self._forced()
-        if (status.st_dev, status.st_ino) in forced:
-            raise RequestError(f"{os.fsdecode(path)} is the store itself, or snapstore's own state")
-        rules = Filter(self._options.rules, root=path, forced=forced)
+        rules = Filter(self._options.rules, root=path, forced=self._own_places())
         place, key = self._cache_place(path, rules)
         cache = open_cache(place, key=key)
         committed = {c.record.session for c in view.finals.commits if not c.forgotten}
@@ -300,8 +308,9 @@ class _Run:
             cache = empty_cache()
         records = StatCacheWriter(seed=cache.seed)
         self._caches.append((place, key, records))
+        old = OldTree(view.reader if any(cache.session) else None)
         walk = Walk(
-            ingest, cache=cache, records=records, old=_old_tree(view, cache), rules=rules,
+            ingest, cache=cache, records=records, old=old, rules=rules,
             settled=time.time_ns() - SETTLED_NANOSECONDS, progress=self._warnings, cancellation=self._cancellation,
             elements=Elements(self._owners, self._warnings), tick=self._ticker(recorder),
         )  # fmt: skip
@@ -313,6 +322,7 @@ class _Run:
         except OSError as error:
             raise RequestError(f"{os.fsdecode(path)} cannot be listed: {error.strerror}") from error
         counts = walk.counts
+        self._damaged += old.damaged
         self._unchanged += counts.unchanged
         self._excluded += counts.excluded
         self._count(files=counts.files, directories=counts.directories + 1, others=counts.others, size=counts.size)
@@ -377,20 +387,14 @@ class _Run:
             size=old.size + size,
         )
 
-    def _forced(self) -> frozenset[tuple[int, int]]:
-        places = [self._local.cache, self._local.state]
-        if isinstance(self._store.backend, LocalBackend):
-            places.append(self._store.backend.path)
-        found = set()
-        for place in places:
-            os.makedirs(place, mode=0o700, exist_ok=True)
-            status = os.stat(place)
-            found.add((status.st_dev, status.st_ino))
-        return frozenset(found)
+    def _own_places(self) -> Places:
+        return own_places(self._store, (self._local.cache, self._local.state))
+
+    def _cache_directory(self) -> bytes:
+        return os.path.join(self._local.cache, self._store.id.hex().encode())
 
     def _cache_place(self, path: bytes, rules: Filter) -> tuple[bytes, bytes]:
-        directory = os.path.join(self._local.cache, self._store.id.hex().encode())
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        directory = self._cache_directory()
         p = self._store.config.parameters
         key = blake3(self._store.id + rules.digest + b"%d %d %d " % (p.minimum, p.average, p.maximum) + path)
         for names in (b"/etc/passwd", b"/etc/group"):
@@ -404,6 +408,7 @@ class _Run:
 
     def stream(self, recorder: Recorder, stream: Callable[[memoryview], int], path: bytes) -> Snapshot:
         self._warnings.phase("snapshot")
+        self._damaged += recorder.view.damaged
         self._warnings.prefix = path
         self._warnings.at(b"")
         ingest = self._ingest(recorder)
@@ -423,10 +428,6 @@ class _Run:
             mtime=divmod(time.time_ns(), 1_000_000_000), size=size, chunks=chunks, chunk_list=chunk_list,
         )  # fmt: skip
         return self._record((Root(path=path, entry=entry),))
-
-
-def _old_tree(view: View, cache: StatCache) -> OldTree:
-    return OldTree(view.reader if any(cache.session) else None)
 
 
 def _entry_record(status: os.stat_result) -> bytes:

@@ -15,8 +15,8 @@ import xxhash
 from snapstore import kernel
 from snapstore.flow import Cancellation
 from snapstore.format.tree import TreeWriter
-from snapstore.fs.limits import allow_many_descriptors
 from snapstore.fs.filters import CACHE_TAG, Filter, is_cache_directory
+from snapstore.fs.limits import allow_many_descriptors
 from snapstore.fs.statcache import (
     UNTRUSTED,
     UNTRUSTED_ENTRY,
@@ -127,9 +127,10 @@ class Walk:
         self._cancellation = cancellation
         self._tick = tick
         self._links = LinkRegistry()
-        # Each level of the tree takes three Python frames, none of which uses the C stack.
+        # Each level of the tree takes four Python frames (directory, _batch, _subdirectory, _below), none of which uses
+        # the C stack; the rest is for what the deepest one calls, and for whoever called us.
         allow_many_descriptors()
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), 4 * DEPTH_LIMIT))
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), recursion_limit()))
 
     # -- directories --------------------------------------------------------------------------------------------------
 
@@ -447,6 +448,11 @@ class Walk:
             return self.directory(child, path, depth=level.depth + 1)[0], ""
         except OSError as error:
             return None, errno_name(error.errno or 0)
+
+
+def recursion_limit() -> int:
+    """So many Python frames let a walk go down to DEPTH_LIMIT."""
+    return 6 * DEPTH_LIMIT + 1000
 
 
 def _has_tag(names: bytes) -> bool:

@@ -21,6 +21,9 @@ from snapstore.format.smallobject import read_small
 from snapstore.format.snapshot import read_final, tombstone_name, write_tombstone
 from snapstore.model import ChunkId, SessionId, Snapshot
 
+SMALL_INDEX = 256 << 10
+"""Indexes up to this size are read into memory; larger ones are mapped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -131,7 +134,8 @@ def open_index(backend: ReadBackend, name: str, *, digest: bytes, size: int, sto
     """
     advice = "run `snapstore check`; indexes can be rebuilt from packs"
     try:
-        view = backend.view(name)
+        # A map keeps a descriptor open, and a store may have thousands of indexes, nearly all of them small.
+        view = backend.get(name) if size <= SMALL_INDEX else backend.view(name)
     except MissingObjectError as error:
         raise MissingObjectError(name, advice=advice) from error
     if len(view) != size or blake3(view, max_threads=blake3.AUTO).digest() != digest:
@@ -222,9 +226,3 @@ class Catalog:
 
     def __contains__(self, chunk: ChunkId) -> bool:
         return self.find(chunk) is not None
-
-
-def check_writable(finals: Finals, session: SessionId) -> None:
-    """StoreError if the session has been decided already, which only a collector or a broken generator does."""
-    if session in finals.fenced or any(c.record.session == session for c in finals.commits):
-        raise StoreError(f"session {session.hex()} has been decided already")

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from snapstore.atomic import write_atomically
+from snapstore.errors import RequestError
 
 _STATE = struct.Struct("<8s16sQ32s")
 _MAGIC = b"SNAPLANE"
@@ -27,7 +28,7 @@ class Lane:
     """
 
     def __init__(self, directory: bytes) -> None:
-        """Takes the first lane that is free; `directory` exists and belongs to one store."""
+        """Takes the first lane that is free; `directory` exists and belongs to one store. RequestError if none is."""
         for number in range(_LANES):
             path = os.path.join(directory, b"lane-%d" % number)
             lock = os.open(path + b".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -40,7 +41,9 @@ class Lane:
             self._path = path
             break
         else:
-            raise BlockingIOError(f"{_LANES} runs at once")
+            raise RequestError(
+                f"{_LANES} snapshots run at once from this account", advice="wait until one of them has ended"
+            )
         self.writer, self.sequence, self.previous = self._load()
 
     def _load(self) -> tuple[bytes, int, bytes]:

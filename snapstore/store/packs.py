@@ -91,7 +91,12 @@ class PackWriter:
             staged.publish(pack_name(digest, session))
             on_stored(contents)
 
-        self._background.submit(publish)
+        try:
+            self._background.submit(publish)
+        except BaseException:
+            # An earlier pack could not be published, and this one's turn will not come.
+            staged.discard()
+            raise
 
     def discard(self) -> None:
         """Drops the pack that is open."""

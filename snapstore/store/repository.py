@@ -9,7 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snapstore.backends import DeleteBackend, WriteBackend
-from snapstore.errors import MissingObjectError, NoStoreError, RequestError, StoreError, UnknownSnapshotError
+from snapstore.errors import (
+    MissingObjectError,
+    NoStoreError,
+    ObjectExistsError,
+    RequestError,
+    StoreError,
+    UnknownSnapshotError,
+)
 from snapstore.format import config as configs
 from snapstore.format.chunker import Chunker, ChunkerParameters
 from snapstore.format.config import StoreConfig, read_config, write_config
@@ -77,13 +84,14 @@ class Store:
         """An announced session, and the store as it was seen after the announcement.
 
         The order matters: announce, then read what is condemned, then read the commits; so a collector either sees
-        this session or finished before it looked (docs/format.md, section 11).
+        this session or finished before it looked (docs/format.md, section 11). What is damaged of commit records and
+        indexes is passed over: chunks that only they know are stored again, so that the session relies on nothing that
+        cannot be read. See `View.damaged`.
         """
         session = WriteSession(self.backend, store=self.id, tool=tool, options=options)
         try:
             self._refuse_collection()
             view = self.view()
-            _refuse_damage(view)
         except BaseException:
             session.abort()
             raise
@@ -106,25 +114,20 @@ class Store:
         self.backend.barrier(["refs/"])
 
 
-def _refuse_damage(view: View) -> None:
-    """The first damage, raised: nothing is added to a store that is known to have lost something."""
-    for error in view.damaged:
-        raise error
-
-
 def create_store(
     backend: WriteBackend, *, parameters: ChunkerParameters | None = None, created: int | None = None
 ) -> StoreConfig:
     """The configuration of the store just made at the backend, durable.
 
-    Raises RequestError if the place holds a store already, or anything else.
+    Raises RequestError if the place holds a store already, or anything else; the bare directories of a store that was
+    only half made count as nothing, so that making it can be repeated.
     """
     if not isinstance(backend, DeleteBackend):
         raise RequestError(f"{backend.url} cannot hold a store")
     try:
         if backend.exists(configs.NAME):
             raise RequestError(f"{backend.url} holds a store already")
-        if next(backend.list(""), None) is not None:
+        if not backend.is_empty(besides=PREFIXES):
             raise RequestError(f"{backend.url} is not empty", advice="choose an empty or new directory")
     except NoStoreError:
         pass  # There is nothing at all yet, which is what we want.
@@ -134,7 +137,10 @@ def create_store(
         created=time.time_ns() if created is None else created,
         parameters=parameters or ChunkerParameters(),
     )
-    backend.put(configs.NAME, [write_config(config)])
+    try:
+        backend.put(configs.NAME, [write_config(config)])
+    except ObjectExistsError as error:  # of several that make a store here at once, one wins
+        raise RequestError(f"{backend.url} holds a store already") from error
     backend.barrier()
     return config
 

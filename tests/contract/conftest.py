@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from snapstore.backends import DeleteBackend, LocalBackend, MemoryBackend, ReadBackend, ReadOnlyBackend
+from snapstore.backends import DeleteBackend, LocalBackend, MemoryBackend
 from tests.crash.faulty import FaultyBackend
 from tests.crash.powerloss import PowerLossBackend
 
@@ -79,19 +79,6 @@ def backend(place: Place) -> DeleteBackend:
     backend = place.open()
     backend.prepare(PREFIXES)
     return backend
-
-
-@dataclass(frozen=True, slots=True)
-class Readable:
-    """A reader, and a way to put things before it."""
-
-    writer: DeleteBackend
-    reader: ReadBackend
-
-
-@pytest.fixture(params=["itself", "read-only"])
-def readable(request: pytest.FixtureRequest, backend: DeleteBackend) -> Readable:
-    return Readable(backend, backend if request.param == "itself" else ReadOnlyBackend(backend))
 
 
 @pytest.fixture

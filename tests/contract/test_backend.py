@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from snapstore.backends import DeleteBackend, Listed, is_name
 from snapstore.errors import CorruptObjectError, MissingObjectError, ObjectExistsError, StoreError
-from tests.contract.conftest import PREFIXES, Make, Place, Readable, both_ways, stage_and_publish
+from tests.contract.conftest import PREFIXES, Make, Place, both_ways, stage_and_publish
 
 NAME = "packs/00/aa"
 RACERS = 16
@@ -27,11 +27,11 @@ def names(backend: DeleteBackend, prefix: str = "") -> set[str]:
 
 @both_ways
 @pytest.mark.parametrize("name", ["config", "keys/0", "packs/00/aa", "a/b/c/d", "x" * 200])
-def test_what_was_put_comes_back(readable: Readable, make: Make, name: str) -> None:
-    assert make(readable.writer, name, b"content") is True
-    assert readable.reader.get(name) == b"content"
-    assert readable.reader.size(name) == 7
-    assert readable.reader.exists(name) is True
+def test_what_was_put_comes_back(backend: DeleteBackend, make: Make, name: str) -> None:
+    assert make(backend, name, b"content") is True
+    assert backend.get(name) == b"content"
+    assert backend.size(name) == 7
+    assert backend.exists(name) is True
 
 
 def test_parts_are_joined_in_order(backend: DeleteBackend) -> None:
@@ -40,75 +40,75 @@ def test_parts_are_joined_in_order(backend: DeleteBackend) -> None:
 
 
 @both_ways
-def test_an_empty_object_is_an_object(readable: Readable, make: Make) -> None:
-    assert make(readable.writer, NAME, b"")
-    assert readable.reader.get(NAME) == b""
-    assert readable.reader.get(NAME, offset=0, length=0) == b""
-    assert readable.reader.size(NAME) == 0
-    assert readable.reader.exists(NAME)
-    assert len(readable.reader.view(NAME)) == 0
-    assert list(readable.reader.list("packs/")) == [Listed(NAME, 0)]
+def test_an_empty_object_is_an_object(backend: DeleteBackend, make: Make) -> None:
+    assert make(backend, NAME, b"")
+    assert backend.get(NAME) == b""
+    assert backend.get(NAME, offset=0, length=0) == b""
+    assert backend.size(NAME) == 0
+    assert backend.exists(NAME)
+    assert len(backend.view(NAME)) == 0
+    assert list(backend.list("packs/")) == [Listed(NAME, 0)]
 
 
-def test_a_large_object_in_many_parts(readable: Readable) -> None:
+def test_a_large_object_in_many_parts(backend: DeleteBackend) -> None:
     rng = random.Random(1)
     data = rng.randbytes(8 << 20)
     cuts = sorted(rng.sample(range(len(data)), 999))
     parts = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    assert readable.writer.put(NAME, parts)
-    with readable.writer.stage() as staged:
+    assert backend.put(NAME, parts)
+    with backend.stage() as staged:
         for part in parts:
             staged.write(part)
         assert staged.size == len(data)
         assert staged.publish("packs/01/bb")
     for name in (NAME, "packs/01/bb"):
-        assert readable.reader.get(name) == data
-        assert readable.reader.view(name) == data
-        assert readable.reader.get(name, offset=cuts[5], length=3 << 20) == data[cuts[5] :][: 3 << 20]
+        assert backend.get(name) == data
+        assert backend.view(name) == data
+        assert backend.get(name, offset=cuts[5], length=3 << 20) == data[cuts[5] :][: 3 << 20]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
-def test_every_range_inside_the_object(readable: Readable, data: st.DataObject) -> None:
+def test_every_range_inside_the_object(backend: DeleteBackend, data: st.DataObject) -> None:
     content = bytes(range(100))
-    readable.writer.put(NAME, [content])
+    backend.put(NAME, [content])
     offset = data.draw(st.integers(0, 100))
     length = data.draw(st.none() | st.integers(0, 100 - offset))
     expected = content[offset:] if length is None else content[offset : offset + length]
-    assert readable.reader.get(NAME, offset=offset, length=length) == expected
+    assert backend.get(NAME, offset=offset, length=length) == expected
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 8), (7, 1), (8, 0), (8, None), (3, 5), (1 << 40, 1), (0, 1 << 40)])
-def test_a_range_past_the_end_is_damage(readable: Readable, offset: int, length: int | None) -> None:
-    readable.writer.put(NAME, [b"content"])
+def test_a_range_past_the_end_is_damage(backend: DeleteBackend, offset: int, length: int | None) -> None:
+    backend.put(NAME, [b"content"])
     with pytest.raises(CorruptObjectError, match=NAME):
-        readable.reader.get(NAME, offset=offset, length=length)
+        backend.get(NAME, offset=offset, length=length)
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, None), (0, -1)])
-def test_a_range_that_is_none_is_a_mistake(readable: Readable, offset: int, length: int) -> None:
-    readable.writer.put(NAME, [b"content"])
+def test_a_range_that_is_none_is_a_mistake(backend: DeleteBackend, offset: int, length: int) -> None:
+    backend.put(NAME, [b"content"])
     with pytest.raises(ValueError, match="no range"):
-        readable.reader.get(NAME, offset=offset, length=length)
+        backend.get(NAME, offset=offset, length=length)
 
 
-def test_a_view_is_read_only_and_outlives_the_object(readable: Readable) -> None:
-    readable.writer.put(NAME, [b"content"])
-    view = readable.reader.view(NAME)
+def test_a_view_is_read_only_and_outlives_the_object(backend: DeleteBackend) -> None:
+    backend.put(NAME, [b"content"])
+    view = backend.view(NAME)
     part = view[3:]
     assert view.readonly
     assert bytes(view) == b"content"
-    readable.writer.delete(NAME)
+    backend.delete(NAME)
     del view
     gc.collect()
     assert bytes(part) == b"tent"
 
 
 @pytest.mark.parametrize("name", ["packs/00/zz", "nowhere/zz", "config", "packs", "packs/00"])
-def test_what_is_not_there_is_missing(readable: Readable, name: str) -> None:
-    readable.writer.put(NAME, [b"content"])
-    assert readable.reader.exists(name) is False
-    for ask in (readable.reader.get, readable.reader.view, readable.reader.size, readable.writer.delete):
+def test_what_is_not_there_is_missing(backend: DeleteBackend, name: str) -> None:
+    backend.put(NAME, [b"content"])
+    assert backend.exists(name) is False
+    for ask in (backend.get, backend.view, backend.size, backend.delete):
         with pytest.raises(MissingObjectError) as caught:
             ask(name)
         assert caught.value.name == name
@@ -236,7 +236,7 @@ def test_a_stage_ends_once(backend: DeleteBackend, end: str) -> None:
     assert names(backend) == ({NAME} if end == "publish" else set())
 
 
-def test_listing_is_complete_and_by_prefix(readable: Readable) -> None:
+def test_listing_is_complete_and_by_prefix(backend: DeleteBackend) -> None:
     everything = {
         "config": 1,
         "packs/00/aa": 2,
@@ -247,9 +247,9 @@ def test_listing_is_complete_and_by_prefix(readable: Readable) -> None:
         "deep/er/and/deepest": 6,
     }
     for name, size in everything.items():
-        readable.writer.put(name, [b"x" * size])
+        backend.put(name, [b"x" * size])
     for prefix in ("", "packs/", "packs/01/", "refs/", "deep/", "deep/er/and/", "index/", "nowhere/"):
-        found = list(readable.reader.list(prefix))
+        found = list(backend.list(prefix))
         expected = {Listed(name, size) for name, size in everything.items() if name.startswith(prefix)}
         assert set(found) == expected
         assert len(found) == len(expected)
@@ -360,3 +360,16 @@ def test_bad_prefixes_are_refused_everywhere(backend: DeleteBackend, prefix: str
     if prefix.endswith("/"):
         with pytest.raises(StoreError, match="not an object prefix"):
             backend.barrier([prefix])
+
+
+def test_emptiness(place: Place) -> None:
+    backend = place.open()
+    backend.prepare(["packs/00/", "refs/"])
+    besides = ["packs/00/", "refs/", "index/"]
+    assert backend.is_empty(besides=besides)
+    backend.put("refs/aa", [b""])
+    assert not backend.is_empty(besides=besides)
+    backend.delete("refs/aa")
+    assert backend.is_empty(besides=besides)
+    with pytest.raises(StoreError):
+        backend.is_empty(besides=["refs"])

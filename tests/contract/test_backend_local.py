@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -28,11 +29,10 @@ from snapstore.errors import (
     StoreFullError,
 )
 from tests.contract.conftest import Make, anonymous_or_named, both_ways, put, stage_and_publish
+from tests.mounts import mounted_tmpfs
 
 PREFIXES = ("packs/00/", "packs/01/", "refs/")
 NAME = "packs/00/aa"
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs uid 0")
 
 
 @pytest.fixture
@@ -227,19 +227,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", os.fsdecode(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
+    with mounted_tmpfs(os.fsencode(disk), size="1m"):
         yield disk
-    finally:
-        subprocess.run(["umount", os.fsdecode(disk)], check=True)
 
 
 @pytest.mark.root
-@needs_root
 @both_ways
 @anonymous_or_named
 def test_a_full_disk(small_disk: Path, make: Make, *, anonymous: bool) -> None:
@@ -254,7 +246,6 @@ def test_a_full_disk(small_disk: Path, make: Make, *, anonymous: bool) -> None:
 
 
 @pytest.mark.root
-@needs_root
 @both_ways
 @anonymous_or_named
 def test_a_disk_mounted_read_only(small_disk: Path, make: Make, *, anonymous: bool) -> None:
@@ -307,3 +298,52 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(user)
+
+
+# What is no object
+
+
+@pytest.mark.parametrize(
+    "name", [".hidden", "UPPER", "packs/UPPER", "packs/00/.x", "plain", "dir/", "packs/02/", ".d/"]
+)
+def test_everything_but_our_own_prefixes_counts(root: Path, backend: LocalBackend, name: str) -> None:
+    assert backend.is_empty(besides=PREFIXES)
+    assert not backend.is_empty()
+    if name.endswith("/"):
+        (root / name).mkdir()
+    else:
+        (root / name).touch()
+    assert not backend.is_empty(besides=PREFIXES)
+
+
+def test_what_a_dead_writer_left_is_nothing_and_goes_away(root: Path) -> None:
+    with LocalBackend(os.fsencode(root), anonymous=False) as backend:
+        backend.prepare(PREFIXES)
+        (root / "tmp").mkdir()
+        names = ["." + letter * 32 for letter in "abcd"]
+        old, young, busy, link = (root / "tmp" / name for name in names)
+        for path in (old, young, busy):
+            path.write_bytes(b"left")
+        link.symlink_to(young)
+        assert backend.is_empty(besides=PREFIXES)
+        stranger = root / "tmp" / "mine"
+        stranger.touch()
+        assert not backend.is_empty(besides=PREFIXES)
+        long_ago = (0, 10**9)
+        for path in (old, busy, link, stranger):
+            os.utime(path, long_ago, follow_symlinks=False)
+        with busy.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert put(backend, NAME, b"content")
+        assert sorted(path.name for path in (root / "tmp").iterdir()) == [*sorted(names[1:]), "mine"]
+
+
+def test_a_temporary_is_locked_while_it_lives(root: Path) -> None:
+    with LocalBackend(os.fsencode(root), anonymous=False) as backend:
+        backend.prepare(PREFIXES)
+        with backend.stage():
+            (temporary,) = (root / "tmp").iterdir()
+            os.utime(temporary, (0, 0))
+            with LocalBackend(os.fsencode(root), anonymous=False) as other:
+                put(other, NAME, b"content")
+            assert temporary.exists()

@@ -21,6 +21,7 @@ from snapstore.ops.snapshot import SnapshotOptions, SnapshotResult
 from snapstore.store.repository import create_store, open_store
 from tests.compare import compare
 from tests.drive import Machine, stages_left, tree_of
+from tests.mounts import mounted_tmpfs
 from tests.oddities import noise
 
 TAKE = """
@@ -216,11 +217,8 @@ def test_two_threads_at_once(base: bytes) -> None:
 def small_disk(tmp_path: Path) -> Iterator[bytes]:
     path = os.fsencode(tmp_path) + b"/disk"
     os.mkdir(path)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", path], check=False)
-    if os.geteuid() != 0 or mounted.returncode != 0:
-        pytest.skip("mounting a tmpfs needs root and its capabilities")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
+    with mounted_tmpfs(path, size="64m"):
+        yield path
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,32 @@ def test_a_dry_run_writes_nothing(fresh: Snapstore, tree: Path) -> None:
     assert summary["new_data"] == 7
     assert fresh.ok("snapshots").out == b""
     assert fresh.ok("snapshot", tree, "--dry-run").text.startswith("would save 3 files")
+    assert os.listdir(fresh.home) == []
+
+
+def test_without_reading_back_that_is_said(fresh: Snapstore, tree: Path) -> None:
+    result = fresh.ok("snapshot", tree, "--no-read-back", "--json")
+    assert result.messages[-1]["read_back"] is False
+    assert b"--no-read-back" in result.err
+    proved = fresh.ok("snapshot", tree, "--json")
+    assert proved.messages[-1]["read_back"] is True
+    assert proved.err == b""
+
+
+@pytest.mark.parametrize("durability", ["full", "batch"])
+def test_either_durability_gives_a_whole_store(fresh: Snapstore, tree: Path, durability: str) -> None:
+    fresh.ok("snapshot", tree, "--durability", durability)
+    fresh.ok("check", "--read-data")
+    assert fresh.ok("cat", "latest", tree / "plain").out == b"plain"
+
+
+def test_first_snapshots_at_the_same_time_share_the_default_store(snapstore: Snapstore, tree: Path) -> None:
+    running = [snapstore.start("snapshot", tree) for _ in range(4)]
+    errors = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * 4, errors
+    assert sum(b"made the default store" in each for each in errors) == 1
+    assert len(snapstore.ok("snapshots", "--json").messages) == 4
+    snapstore.ok("check")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +174,7 @@ def test_cache_directories_can_be_left_out(fresh: Snapstore, tree: Path) -> None
     (tree / "c").mkdir()
     (tree / "c" / "CACHEDIR.TAG").write_bytes(b"Signature: 8a477f597d28d172789f06886806bc55")
     (tree / "c" / "junk").touch()
-    fresh.ok("snapshot", tree, "--exclude-caches", "--one-file-system", "--level", "1", "--no-read-back")
+    fresh.ok("snapshot", tree, "--exclude-caches", "--one-file-system", "--level", "1")
     assert "junk" not in {os.path.basename(line) for line in fresh.ok("ls", "latest", "-R").lines}
 
 
@@ -305,3 +332,25 @@ def test_restore_usage(filled: Filled, tmp_path: Path) -> None:
     assert filled.snapstore("restore", "latest", "-t", tmp_path / "x", "--dry-run", "--verify").code == 2
     assert filled.snapstore("restore", "latest", "/not/there", "-t", tmp_path / "x").code == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_a_restore_leaves_the_store_alone(filled: Filled, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    store = target / "store"
+    shutil.copytree(filled.store, store)
+    snapstore = filled.snapstore.at(store)
+    (target / "extra").write_bytes(b"x")
+    before = {path: path.lstat().st_ino for path in store.rglob("*")}
+    options = ["--target", str(target), "--overwrite", "always", "--delete"]
+    source = f"latest:{filled.source}/sub"
+    plan = snapstore("restore", source, *options, "--dry-run", "--json").messages[:-1]
+    actions = {each["path"]: each["action"] for each in plan}
+    assert (actions["store"], actions["extra"]) == ("keep", "delete")
+    result = snapstore("restore", source, *options)
+    assert (result.code, "the store" in result.errors) == (3, True)
+    assert sorted(os.listdir(target)) == ["b.TXT", "deep", "store"]
+    for inside in (store, store / "packs", store / "new"):
+        refused = snapstore("restore", "latest", "--target", inside, "--overwrite", "always")
+        assert (refused.code, "inside the store" in refused.errors) == (1, True)
+    assert {path: path.lstat().st_ino for path in store.rglob("*")} == before
+    snapstore.ok("check", "--read-data")

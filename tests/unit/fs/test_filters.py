@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -202,6 +203,7 @@ NAMES = st.sampled_from(
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is what the patterns are compared with, and is not here")
 @settings(max_examples=120, deadline=None)
 @given(LINES, st.lists(PATHS, min_size=1, max_size=30, unique=True))
 def test_like_git_check_ignore(lines: list[str], paths: list[str]) -> None:

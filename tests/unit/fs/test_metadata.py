@@ -44,6 +44,15 @@ def entry(**fields: object) -> Entry:
     return Entry(name=b"x", kind=Kind.FILE, mode=0o644, uid=0, gid=0, **fields)  # type: ignore[arg-type]
 
 
+def apply(fd: int, wanted: Entry, *, exact: bool = False) -> list[str]:
+    """Trouble with all that an entry says besides owner, mode and times."""
+    return [
+        *metadata.apply_xattrs(fd, wanted, exact=exact),
+        *metadata.apply_acls(fd, wanted, OWNERS),
+        *metadata.apply_flags(fd, wanted.flags, exact=exact),
+    ]
+
+
 def test_owner_names_are_those_of_the_system() -> None:
     for user in pwd.getpwall():
         assert OWNERS.user(user.pw_uid) == pwd.getpwuid(user.pw_uid).pw_name
@@ -119,7 +128,7 @@ def test_apply_gives_back_what_read_gave(opened: Callable[[str], int]) -> None:
     os.setxattr(target, b"user.stray", b"2")
     metadata.write_flags(target, metadata.read_flags(target) | 0x40)
     wanted = entry(xattrs=extras.xattrs, acl=extras.acl, flags=extras.flags)
-    assert metadata.apply_extras(target, wanted, OWNERS, exact=True) == []
+    assert apply(target, wanted, exact=True) == []
     assert read_extras(target, OWNERS, kind=Kind.FILE) == extras
     assert extras.flags == "iaA"
     assert os.getxattr(target, b"system.posix_acl_access") == ACL
@@ -129,7 +138,7 @@ def test_without_exact_nothing_is_taken_away(opened: Callable[[str], int]) -> No
     fd = opened("file")
     os.setxattr(fd, b"user.stray", b"2")
     metadata.write_flags(fd, metadata.read_flags(fd) | 0x40)
-    assert metadata.apply_extras(fd, entry(flags="A"), OWNERS) == []
+    assert apply(fd, entry(flags="A")) == []
     after = read_extras(fd, OWNERS, kind=Kind.FILE)
     assert (after.xattrs, after.flags) == ((Xattr(b"user.stray", b"2"),), "dA")
 
@@ -141,7 +150,7 @@ def test_what_cannot_be_set_is_trouble_and_the_rest_is_set(opened: Callable[[str
         acl="not an ACL",
         flags="zz",
     )
-    troubles = metadata.apply_extras(fd, wanted, OWNERS)
+    troubles = apply(fd, wanted)
     assert len(troubles) == 4
     assert troubles[0] == "extended attribute nonsense: ENOTSUP"
     assert read_extras(fd, OWNERS, kind=Kind.FILE).xattrs == (Xattr(b"user.good", b"1"),)

@@ -13,9 +13,9 @@ import pytest
 from snapstore.errors import TargetError, TargetNotEmptyError, UnknownPathError
 from snapstore.flow import Cancellation
 from snapstore.fs.place import Policy
+from snapstore.ops.planned import preview_restore
 from snapstore.ops.progress import Silent
 from snapstore.ops.restore import RestoreOptions, RestoreResult, restore
-from snapstore.ops.restored import preview_restore
 from snapstore.ops.snapshot import SnapshotResult
 from tests.compare import compare
 from tests.drive import Machine, machine

@@ -12,9 +12,13 @@ import pytest
 from snapstore import kernel
 from snapstore.backends import LocalBackend
 from snapstore.errors import RequestError
+from snapstore.flow import Cancellation
 from snapstore.fs.filters import CACHE_SIGNATURE, FilterRules, include_line
-from snapstore.ops.snapshot import SnapshotOptions
+from snapstore.ops.progress import Silent
+from snapstore.ops.snapshot import SnapshotOptions, preview_snapshot, take_snapshot
 from tests.drive import Machine, entries, machine, tree_of
+from tests.mounts import mounted_tmpfs
+from tests.stores import objects
 
 
 def write(path: bytes, content: bytes = b"x") -> bytes:
@@ -119,9 +123,29 @@ def test_the_store_and_our_own_state_are_left_out(base: bytes) -> None:
     assert names(client, root) == {b"file", b".local", b".machine"}
     inner = client.take(root + b"/.local")
     assert entries(client, tree_of(inner)) == {}
-    for own in (b"/.local/store", b"/.machine/cache", b"/.machine/state"):
-        with pytest.raises(RequestError, match="the store itself"):
-            client.take(root + own)
+    os.symlink(root + b"/.local/store/refs", root + b"/refs")
+    final = b"/.local/store/refs/" + inner.snapshot.session.hex().encode() + b".final"
+    inside = (b"/.local/store/packs", b"/.local/store/config", final, b"/refs")
+    for own in (b"/.local/store", b"/.machine/cache", b"/.machine/state", *inside):
+        for verb in (take_snapshot, preview_snapshot):
+            with pytest.raises(RequestError, match="inside the store"):
+                verb(
+                    client.store, [root + own], options=SnapshotOptions(), local=client.local,
+                    progress=Silent(), cancellation=Cancellation(),
+                )  # fmt: skip
+
+
+def test_a_preview_writes_nothing_anywhere(base: bytes) -> None:
+    write(base + b"/tree/file")
+    client = machine(base + b"/machine")
+    before = objects(client.store.backend)
+    result = preview_snapshot(
+        client.store, [base + b"/tree"], options=SnapshotOptions(), local=client.local,
+        progress=Silent(), cancellation=Cancellation(),
+    )  # fmt: skip
+    assert result.snapshot.totals.files == 1
+    assert os.listdir(base + b"/machine") == []
+    assert objects(client.store.backend) == before
 
 
 @pytest.fixture
@@ -130,12 +154,9 @@ def mounted(base: bytes) -> Iterator[bytes]:
     root = base + b"/tree"
     write(root + b"/own")
     os.mkdir(root + b"/mnt")
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", root + b"/mnt"], check=False)
-    if os.geteuid() != 0 or done.returncode != 0:
-        pytest.skip("mounting needs root and its capabilities")
-    write(root + b"/mnt/inside/deep")
-    yield root
-    subprocess.run(["umount", "-l", root + b"/mnt"], check=True)
+    with mounted_tmpfs(root + b"/mnt", size="1m"):
+        write(root + b"/mnt/inside/deep")
+        yield root
 
 
 @pytest.mark.root
