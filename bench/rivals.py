@@ -162,7 +162,7 @@ class Snapstore(Tool):
 class SnapstoreUnproven(Snapstore):
     """This project's command without reading back what it wrote, to show what that costs."""
 
-    name, role = "snapstore-no-read-back", Role.FLOOR
+    name, role = "no-read-back", Role.FLOOR
     jobs = frozenset({Job.TREE, Job.FILE})
     note = "not encrypted; blocks are not read back"
 
