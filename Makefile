@@ -45,7 +45,7 @@ layers: install
 	$(BIN)/lint-imports
 
 vectors: install
-	$(BIN)/python tests/vectors/regenerate.py --verify
+	$(BIN)/python -m tests.vectors.regenerate --verify
 
 bench: install
 	$(BIN)/python -m bench.run --write-docs $(BENCH)
