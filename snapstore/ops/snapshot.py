@@ -304,7 +304,8 @@ class _Run:
         place, key = self._cache_place(path, rules)
         cache = open_cache(place, key=key)
         committed = {c.record.session for c in view.finals.commits if not c.forgotten}
-        if cache.session not in committed:
+        if cache.session not in committed or view.damaged:
+            # Where an index cannot be read, what the cache refers to may be in the store and still be out of reach.
             cache = empty_cache()
         records = StatCacheWriter(seed=cache.seed)
         self._caches.append((place, key, records))
