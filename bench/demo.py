@@ -104,7 +104,8 @@ def main() -> None:
     if differences:
         sys.exit(f"demo: {len(differences)} differences between the originals and what was restored")
     note = f" ({len(unread):,} paths could not be read by this user and are not in it)" if unread else ""
-    print(f"the restored trees are identical to the originals in content and attributes{note}")
+    attributes = "attributes" if os.geteuid() == 0 else "attributes, owners aside, which only root can restore"
+    print(f"the restored trees are identical to the originals in content and {attributes}{note}")
 
 
 if __name__ == "__main__":

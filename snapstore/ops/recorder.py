@@ -68,11 +68,11 @@ class Recorder:
 
     def tick(self, describe: Callable[[], Snapshot]) -> None:
         """Commits a checkpoint if one is due; `describe` gives the record of the run so far."""
-        due = self._session.written.data >= self._rule.size or time.monotonic() - self._since >= self._rule.seconds
-        if due:
+        written = self._session.written
+        due = written.data >= self._rule.size or time.monotonic() - self._since >= self._rule.seconds
+        if due and written.chunks:
             self._commit(replace(describe(), kind="checkpoint"))
-            self._session, fresh = self._store.begin(tool=self._tool, options=self._options)
-            self._session.deduplicate_against(fresh.catalog)
+            self._session, _ = self._store.begin(tool=self._tool, options=self._options)
             self._since = time.monotonic()
 
     def _commit(self, record: Snapshot) -> Commit:

@@ -81,7 +81,7 @@ class WriteSession:
             self._ready,
             self._store_block,
             workers=workers,
-            depth=12 * workers,
+            depth=2 * workers + 2,
             drop=lambda ready: ready.block.release(),
         )
 

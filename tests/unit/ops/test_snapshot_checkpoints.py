@@ -78,11 +78,16 @@ def test_a_long_run_is_several_sessions(base: bytes) -> None:
 
 
 def test_time_alone_makes_a_checkpoint(base: bytes) -> None:
-    furnish(base + b"/tree", folders=3)
+    furnish(base + b"/tree", folders=6)
     client = machine(base + b"/machine")
-    client.take(base + b"/tree", options=SnapshotOptions(checkpoint=CheckpointRule(seconds=0)))
-    kinds = [each.record.kind for each in client.store.finals().commits]
-    assert kinds.count("checkpoint") >= 3
+    rule = SnapshotOptions(checkpoint=CheckpointRule(seconds=0))
+    client.take(base + b"/tree", options=rule)
+    made = [each.record for each in client.store.finals().commits if each.record.kind == "checkpoint"]
+    assert len(made) >= 3
+    assert all(each.indexes for each in made)
+    # A run that stores nothing has nothing to keep, however long it takes.
+    client.take(base + b"/tree", options=rule)
+    assert sum(each.record.kind == "checkpoint" for each in client.store.finals().commits) == len(made)
 
 
 def test_a_stopped_run_keeps_what_was_finished(base: bytes) -> None:
