@@ -16,7 +16,9 @@
     ├── RequestError                    what was asked for cannot be done; nothing was touched      1
     │   ├── UnknownSnapshotError        no snapshot, or more than one, answers to that name         1
     │   ├── UnknownPathError            the snapshot holds no such path                             1
-    │   └── TargetNotEmptyError         a restore would mix with what is there                      1
+    │   ├── TargetNotEmptyError         a restore would mix with what is there                      1
+    │   ├── PackageDatabaseError        a package database cannot be understood                     1
+    │   └── HostError                   a program of this machine failed                            1
     ├── TargetError                     writing a restored file failed                              1
     ├── KernelUnavailableError          the kernel asked for by name was not built                  1
     └── CancelledError                  stopped by the person                                     130
@@ -116,6 +118,14 @@ class UnknownPathError(RequestError):
 
 class TargetNotEmptyError(RequestError):
     """The restore target holds files already."""
+
+
+class PackageDatabaseError(RequestError):
+    """A package database is there and cannot be read as a whole: what it owns cannot be told from what it does not."""
+
+
+class HostError(RequestError):
+    """A program of this machine could not be run, or did not do what it was asked for."""
 
 
 class TargetError(SnapstoreError):

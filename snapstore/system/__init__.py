@@ -1,0 +1,1 @@
+"""The machine: its packages, repositories, users and services, read from any root."""
