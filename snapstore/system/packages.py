@@ -67,7 +67,9 @@ class Owned(NamedTuple):
     whichever the database has. `capabilities` is the text of getcap(8), empty for "none". `config`: an
     administrator's file, edits are expected. `ghost`: made at run time, may be absent and of any content. `optional`:
     its absence is no change (excluded documentation, missingok, not installed by policy). `obsolete`: no longer part
-    of the package, left behind as a configuration file. `vouched` False: the record of the package was damaged, so
+    of the package, left behind as a configuration file. `usual`: the database does not know mode and owner, but packages
+    of this kind have root:root, 0755 for directories, 0644 or 0755 for files, unless `mode`, `user` and `group` say
+    otherwise. `vouched` False: the record of the package was damaged, so
     nothing that is not said here may be taken as given.
     """
 
@@ -88,6 +90,7 @@ class Owned(NamedTuple):
     ghost: bool = False
     optional: bool = False
     obsolete: bool = False
+    usual: bool = False
     vouched: bool = True
     installed: int = 0
     """When the package was unpacked, in seconds since the epoch, 0 where unknown."""
