@@ -14,21 +14,17 @@ a collision.
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 import xxhash
 
-from snapstore.atomic import write_atomically
+from snapstore.fs.cachefile import HEADER_SIZE, CacheFileWriter, new_seed, open_cache_file
 from snapstore.model import ChunkId, SessionId
 
 _MAGIC = b"SNAPSTAT"
 _VERSION = 1
-_HEADER = struct.Struct("<8sI4s32sQ16sQ16s")
-_HEADER_SIZE = _HEADER.size + 8
 _RECORD = struct.Struct("<16s16s32sIIIIIIQ")
 _LINK = struct.Struct("<QQI")
 
@@ -82,11 +78,6 @@ class CachedDirectory(NamedTuple):
 def pack_links(links: list[Linked]) -> bytes:
     """The `links` of a record."""
     return b"".join([_LINK.pack(link.device, link.inode, len(link.first)) + link.first for link in links])
-
-
-def new_seed() -> int:
-    """A seed for fingerprints and entry hashes."""
-    return int.from_bytes(os.urandom(8), "little")
 
 
 def path_key(path: bytes) -> bytes:
@@ -148,7 +139,7 @@ class StatCache:
 
     def _scan(self) -> dict[bytes, int]:
         offsets = {}
-        at = _HEADER_SIZE
+        at = HEADER_SIZE
         data, end = self._data, self._end
         while at < end:
             key, _, _, _, _, _, names, entries, links, _ = _RECORD.unpack_from(data, at)
@@ -167,53 +158,22 @@ def open_cache(path: bytes, *, key: bytes) -> StatCache:
 
     `key` is 32 bytes that stand for everything that makes old answers wrong: store, root, rules, chunk sizes.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+    file = open_cache_file(path, magic=_MAGIC, version=_VERSION, key=key)
+    if file is None:
         return empty_cache()
-    try:
-        size = os.fstat(fd).st_size
-        if size < _HEADER_SIZE:
-            return empty_cache()
-        data = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-    except (OSError, ValueError):
-        return empty_cache()
-    finally:
-        os.close(fd)
-    head = data[:_HEADER_SIZE]
-    magic, version, _, found, seed, session, length, digest = _HEADER.unpack_from(head, 0)
-    with memoryview(data) as view, view[_HEADER_SIZE:] as body:
-        sound = (
-            magic == _MAGIC
-            and version == _VERSION
-            and head[_HEADER.size :] == xxhash.xxh3_64_digest(head[: _HEADER.size])
-            and found == key
-            and length == len(body)
-            and xxhash.xxh3_128_digest(body) == digest
-        )
-    if not sound:
-        data.close()
-        return empty_cache()
-    return StatCache(data, seed=seed, session=SessionId(session), end=size)
+    return StatCache(file.data, seed=file.seed, session=SessionId(file.tag), end=file.end)
 
 
 class StatCacheWriter:
     """Collects the records of a run. Nothing reaches the disk before `save`."""
 
     def __init__(self, *, seed: int) -> None:
-        self._seed = seed
-        self._file = bytearray(_HEADER_SIZE)
+        self._file = CacheFileWriter(magic=_MAGIC, version=_VERSION, seed=seed)
 
     def add(self, record: bytes) -> None:
         """Takes the record of one directory."""
-        self._file += record
+        self._file.add(record)
 
     def save(self, path: bytes, *, key: bytes, session: SessionId) -> None:
         """Replaces the cache at that path. Not durable, and trouble is of no consequence: the next run is slow."""
-        with memoryview(self._file) as view, view[_HEADER_SIZE:] as body:
-            head = _HEADER.pack(
-                _MAGIC, _VERSION, bytes(4), key, self._seed, session, len(body), xxhash.xxh3_128_digest(body)
-            )
-            view[:_HEADER_SIZE] = head + xxhash.xxh3_64_digest(head)
-        with suppress(OSError):
-            write_atomically(path, self._file, durable=False)
+        self._file.save(path, key=key, tag=session)

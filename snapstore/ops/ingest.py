@@ -15,6 +15,7 @@ from snapstore.format.chunker import Chunker
 from snapstore.format.chunklist import INLINE_LIMIT, ChunkListWriter
 from snapstore.format.tree import HOLES_LIMIT
 from snapstore.fs.metadata import data_extents, read_flags
+from snapstore.fs.opening import is_same, open_for_reading
 from snapstore.kernel import ENTRY, RESULT, Status
 from snapstore.model import ChunkId
 from snapstore.ops.progress import Progress
@@ -190,7 +191,7 @@ class Ingest:
     def large(self, directory: int, name: bytes, record: bytes) -> Content:
         """The content of one regular file in an open directory, read piece by piece around its holes."""
         try:
-            fd = _open_for_reading(directory, name)
+            fd = open_for_reading(directory, name)
         except OSError as error:
             return _failure(error.errno or 0)
         try:
@@ -214,7 +215,7 @@ class Ingest:
             size = reader.ended_at
             holes = tuple((at, min(length, size - at)) for at, length in holes if at < size)
             changed = "it shrank while it was read"
-        elif not _same(os.fstat(fd), record):
+        elif not is_same(os.fstat(fd), record):
             changed = "it changed while it was read"
         flags, xattrs = _flags_and_xattrs(fd)
         return Content(size, chunks, chunk_list, holes, flags, xattrs, changed)
@@ -286,26 +287,6 @@ class _RangeReader:
             self.ended_at = self._at
         self._at += count
         return count
-
-
-def _open_for_reading(directory: int, name: bytes) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        return os.open(name, flags | os.O_NOATIME, dir_fd=directory)
-    except PermissionError:
-        # O_NOATIME is for the owner and root only.
-        return os.open(name, flags, dir_fd=directory)
-
-
-def _same(status: os.stat_result, record: bytes) -> bool:
-    inode, size, _, mtime, ctime, mtime_ns, ctime_ns, mode, *_ = ENTRY.unpack(record)
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode) == (
-        inode,
-        size,
-        mtime * 1_000_000_000 + mtime_ns,
-        ctime * 1_000_000_000 + ctime_ns,
-        mode,
-    )
 
 
 def _flags_and_xattrs(fd: int) -> tuple[int, bool]:
