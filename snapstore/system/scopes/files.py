@@ -24,8 +24,14 @@ class Class(enum.StrEnum):
     EXCLUDED = "excluded"  # left out by a rule
 
 
-CHANGES = ("type", "content", "mode", "owner", "target", "capabilities", "device", "unverified")
-"""What can differ. `unverified`: nothing is known to differ, but there is nothing to compare it with either."""
+CHANGES = (
+    "type", "content", "mode", "owner", "target", "capabilities", "attributes", "device", "obsolete", "unverified",
+)  # fmt: skip
+"""What can differ. `attributes` are extended attributes, ACLs and chattr flags, of which packages have none.
+
+`obsolete`: left behind by a package that is gone, or that no longer ships it, so that no package brings it back.
+`unverified`: nothing is known to differ, but there was nothing to compare it with, or it could not be read.
+"""
 
 
 class FileRow(NamedTuple):
@@ -33,7 +39,8 @@ class FileRow(NamedTuple):
 
     `kind` is what it is on disk (of a missing path: what it should be). `size` is in bytes, of a tree of all files it
     stands for; `files`, `directories` (itself included) and `others` count what a tree stands for, and are 0 for a
-    single path. `package` names the owners, several joined by blanks. `config`: a configuration file of its package.
+    single path. `contents`: the tree stands for what is below the directory alone, as far as `rule` covers it; the
+    directory itself is what it is. `package` names the owners, several joined by blanks. `config`: a configuration file of its package.
     `changes` are of CHANGES; of what changed, the found and the packaged value are stated where they are known, owners
     as `user:group`. `rule` is the id of the rule that decided. `omitted`: it is not stored in the snapshot.
     """
@@ -58,6 +65,7 @@ class FileRow(NamedTuple):
     rule: str = ""
     omitted: bool = False
     tree: bool = False
+    contents: bool = False
     files: int = 0
     directories: int = 0
     others: int = 0
@@ -106,13 +114,15 @@ _COUNTS = (
 )
 
 
-def order_of(path: bytes) -> tuple[list[bytes], bytes]:
+def order_of(row: FileRow) -> tuple[list[bytes], bytes, str, str]:
     """What the list is sorted by: the directory, component by component, then the name.
 
-    So a directory's entries stand together, before those of the directories below it.
+    So a directory's entries stand together, before those of the directories below it; first what stands for several.
     """
-    parent, _, name = path.rpartition(b"/")
-    return parent.split(b"/"), name
+    if row.contents:
+        return row.path.rstrip(b"/").split(b"/"), b"", row.cls, row.rule
+    parent, _, name = row.path.rpartition(b"/")
+    return parent.split(b"/"), name or b"/", row.cls, row.rule
 
 
 FILES = Scope(
@@ -141,9 +151,10 @@ FILES = Scope(
             Field("rule"),
             Field("omitted", Type.FLAG),
             Field("tree", Type.FLAG),
+            Field("contents", Type.FLAG),
             *_COUNTS,
         ),
-        order=lambda row: order_of(row.path),
+        order=order_of,
     ),
 )
 
