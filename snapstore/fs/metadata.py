@@ -21,7 +21,7 @@ from snapstore.format.acl import decode_acl, encode_acl
 from snapstore.model import Entry, Kind, Xattr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Where = int | bytes
 
@@ -69,11 +69,16 @@ _SETFLAGS = (1 << 30) | (_LONG << 16) | (ord("f") << 8) | 2
 class OwnerNames:
     """The names of users and groups by number, and the numbers by name, each asked of the system once.
 
-    With `numeric` names still are given out for recording, but `uid` and `gid` know no name, so that numbers win.
+    With `numeric` names still are given out for recording, but `uid` and `gid` know no name, so that numbers win. With
+    `users` and `groups`, those of another root, the system is not asked for the names that are recorded.
     """
 
-    def __init__(self, *, numeric: bool = False) -> None:
+    def __init__(
+        self, *, numeric: bool = False, users: Mapping[int, str] | None = None, groups: Mapping[int, str] | None = None
+    ) -> None:
         self._numeric = numeric
+        self._given_users = users
+        self._given_groups = groups
         self._users: dict[int, str] = {}
         self._groups: dict[int, str] = {}
         self._uids: dict[str, int | None] = {}
@@ -84,14 +89,16 @@ class OwnerNames:
         """The user's name, empty if there is none."""
         name = self._users.get(uid)
         if name is None:
-            name = self._users[uid] = _name(lambda: pwd.getpwuid(uid).pw_name)
+            given = self._given_users
+            name = self._users[uid] = _name(lambda: pwd.getpwuid(uid).pw_name if given is None else given[uid])
         return name
 
     def group(self, gid: int, /) -> str:
         """The group's name, empty if there is none."""
         name = self._groups.get(gid)
         if name is None:
-            name = self._groups[gid] = _name(lambda: grp.getgrgid(gid).gr_name)
+            given = self._given_groups
+            name = self._groups[gid] = _name(lambda: grp.getgrgid(gid).gr_name if given is None else given[gid])
         return name
 
     def uid(self, name: str, /) -> int | None:

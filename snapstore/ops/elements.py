@@ -14,7 +14,7 @@ from snapstore.model import ChunkId, Entry, Kind
 from snapstore.ops.ingest import Content
 from snapstore.ops.progress import Progress
 
-_KINDS = {
+KINDS = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.DIRECTORY,
     stat.S_IFLNK: Kind.SYMLINK,
@@ -102,7 +102,7 @@ class Elements:
 
     def special(self, fd: int, path: bytes, name: bytes, info: Stat, *, hardlink: bytes, target: bytes) -> bytes:
         """The element of a link (to `target`), device, FIFO or socket in the open directory."""
-        kind = _KINDS[stat.S_IFMT(info.mode)]
+        kind = KINDS[stat.S_IFMT(info.mode)]
         extras = self._warned(path, read_extras(fd, self._owners, name=name, kind=kind))
         return self._bounded(
             path,

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ BATCH = 4096
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+_NO_NAMES: frozenset[bytes] = frozenset()
 _VANISHED = "it vanished before it was read"
 
 
@@ -108,12 +109,14 @@ class Walk:
     """One root, walked once.
 
     `settled` is the time, in nanoseconds since the epoch, before which a change is certain to be seen. `tick` is called
-    between batches; it may commit what has been stored so far.
+    between batches; it may commit what has been stored so far. `skips` are, by directory (its path from the root), the
+    names that are left out because something else brings them back.
     """
 
     def __init__(
         self, ingest: Ingest, *, cache: StatCache, records: StatCacheWriter, old: OldTree, rules: Filter, settled: int,
         elements: Elements, progress: Progress, cancellation: Cancellation, tick: Callable[[], None],
+        skips: Mapping[bytes, frozenset[bytes]] | None = None,
     ) -> None:  # fmt: skip
         self.counts = Counts()
         self._ingest = ingest
@@ -126,6 +129,7 @@ class Walk:
         self._progress = progress
         self._cancellation = cancellation
         self._tick = tick
+        self._skips = skips or {}
         self._links = LinkRegistry()
         # Each level of the tree takes four Python frames (directory, _batch, _subdirectory, _below), none of which uses
         # the C stack; the rest is for what the deepest one calls, and for whoever called us.
@@ -143,6 +147,9 @@ class Walk:
         names, records, devices, newest = kernel.scan_directory(fd)
         hasher = xxhash.xxh3_128(records, self._cache.seed)
         hasher.update(names)
+        skips = self._skips.get(path, _NO_NAMES)
+        if skips:
+            hasher.update(b"\0".join(sorted(skips)))
         fingerprint = hasher.digest()
         prefix = path + b"/" if path else b""
         cached = self._cache.get(path)
@@ -160,7 +167,7 @@ class Walk:
         if self._filter.rules.exclude_caches and _has_tag(names) and is_cache_directory(fd):
             self.counts.excluded += 1
             names, records = _only_tag(names, records)
-        for batch in self._batches(level, names, records, cached):
+        for batch in self._batches(level, names, records, cached=cached, skips=skips):
             self._tick()
             self._batch(level, batch)
         tree = writer.finish()
@@ -233,7 +240,7 @@ class Walk:
     # -- batches of entries -------------------------------------------------------------------------------------------
 
     def _batches(
-        self, level: _Level, names: bytes, records: bytes, cached: CachedDirectory | None
+        self, level: _Level, names: bytes, records: bytes, *, cached: CachedDirectory | None, skips: frozenset[bytes]
     ) -> Iterator[list[_Item]]:
         """The entries that are wanted, in order, paired with the elements they had if nothing about them changed."""
         old: Iterator[OldElement] = self._old.elements(cached) if cached is not None else iter(())
@@ -246,6 +253,8 @@ class Walk:
         for name in names[:-1].split(b"\0") if names else ():
             record = records[at : at + size]
             at += size
+            if name in skips:
+                continue
             info = Stat._make(ENTRY.unpack(record))
             if check and not self._wanted(level, name, info):
                 continue

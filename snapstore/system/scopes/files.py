@@ -40,9 +40,10 @@ class FileRow(NamedTuple):
     `kind` is what it is on disk (of a missing path: what it should be). `size` is in bytes, of a tree of all files it
     stands for; `files`, `directories` (itself included) and `others` count what a tree stands for, and are 0 for a
     single path. `contents`: the tree stands for what is below the directory alone, as far as `rule` covers it; the
-    directory itself is what it is. `package` names the owners, several joined by blanks. `config`: a configuration file of its package.
-    `changes` are of CHANGES; of what changed, the found and the packaged value are stated where they are known, owners
-    as `user:group`. `rule` is the id of the rule that decided. `omitted`: it is not stored in the snapshot.
+    directory itself is what it is. `package` names the owners, several joined by blanks. `config`: a configuration
+    file of its package. `changes` are of CHANGES; of what changed, the found and the packaged value are stated where
+    they are known, owners as `user:group`. `rule` is the id of the rule that decided. `omitted`: it is not stored in
+    the snapshot.
     """
 
     path: bytes

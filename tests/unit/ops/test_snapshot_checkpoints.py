@@ -251,7 +251,7 @@ def test_a_large_stream_needs_a_few_buffers(base: bytes, monkeypatch: pytest.Mon
 def test_indexes_roll_and_are_searched(base: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "INDEX_CHUNKS", 10)
     monkeypatch.setattr(sessions, "DATA_BLOCK", 200_000)
-    monkeypatch.setattr("snapstore.ops.snapshot.WriteOptions", partial(sessions.WriteOptions, pack_target=400_000))
+    monkeypatch.setattr("snapstore.ops.running.WriteOptions", partial(sessions.WriteOptions, pack_target=400_000))
     furnish(base + b"/tree/a", folders=20)
     furnish(base + b"/tree/b", folders=20)
     client = machine(base + b"/machine")

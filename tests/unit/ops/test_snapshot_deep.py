@@ -18,7 +18,7 @@ SHALLOW = 300
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
-    monkeypatch.setattr("snapstore.ops.snapshot.SETTLED_NANOSECONDS", -(1 << 70))
+    monkeypatch.setattr("snapstore.ops.running.SETTLED_NANOSECONDS", -(1 << 70))
     path = os.fsencode(tmp_path)
     yield path
     unbuild(path + b"/tree")

@@ -30,7 +30,7 @@ def write(path: bytes, content: bytes = b"x") -> bytes:
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    monkeypatch.setattr("snapstore.ops.snapshot.SETTLED_NANOSECONDS", -(1 << 70))
+    monkeypatch.setattr("snapstore.ops.running.SETTLED_NANOSECONDS", -(1 << 70))
     return os.fsencode(tmp_path)
 
 

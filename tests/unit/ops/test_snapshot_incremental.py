@@ -171,7 +171,7 @@ class Incremental(RuleBasedStateMachine):
     def snapshot(self, settled: int, look: bool) -> None:  # noqa: FBT001
         """With 0, everything up to the last tick is trusted, so the cache does all it ever can."""
         tick()
-        self.patch.setattr("snapstore.ops.snapshot.SETTLED_NANOSECONDS", settled)
+        self.patch.setattr("snapstore.ops.running.SETTLED_NANOSECONDS", settled)
         self.number += 1
         taken = self.client.take(self.root)
         assert taken.warnings == ()

@@ -41,7 +41,7 @@ def base(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snapstore.ops.snapshot.SETTLED_NANOSECONDS", -(1 << 70))
+    monkeypatch.setattr("snapstore.ops.running.SETTLED_NANOSECONDS", -(1 << 70))
 
 
 def put(path: bytes, data: bytes) -> None:
@@ -69,7 +69,7 @@ def test_a_sound_cache_reads_nothing(base: bytes, monkeypatch: pytest.MonkeyPatc
     assert again.unchanged == again.snapshot.totals.files == 31
     write(base + b"/tree/3/2", b"")
     monkeypatch.undo()
-    monkeypatch.setattr("snapstore.ops.snapshot.SETTLED_NANOSECONDS", -(1 << 70))
+    monkeypatch.setattr("snapstore.ops.running.SETTLED_NANOSECONDS", -(1 << 70))
     assert client.take(base + b"/tree").unchanged == 30
 
 
@@ -176,7 +176,7 @@ class CoarseClock:
         self._scan, self._read = kernel.scan_directory, kernel.read_files
         monkeypatch.setattr(kernel, "scan_directory", self.scan)
         monkeypatch.setattr(kernel, "read_files", self.read)
-        monkeypatch.setattr("snapstore.ops.snapshot.time.time_ns", lambda: self.now)
+        monkeypatch.setattr("snapstore.ops.running.time.time_ns", lambda: self.now)
 
     def at(self, seconds: float, change: Callable[[], object], path: bytes) -> None:
         """The change, made at that time."""

@@ -64,7 +64,7 @@ def test_oddities_unchanged_store_nothing_new(base: bytes, monkeypatch: pytest.M
     client = local(base)
     first = client.take(base + b"/tree")
     cold = Machine(client.store, base + b"/other").take(base + b"/tree")
-    monkeypatch.setattr("snapstore.ops.snapshot.SETTLED_NANOSECONDS", -(1 << 70))
+    monkeypatch.setattr("snapstore.ops.running.SETTLED_NANOSECONDS", -(1 << 70))
     for _ in range(3):
         again = client.take(base + b"/tree")
         assert tree_of(again) == tree_of(first) == tree_of(cold)
