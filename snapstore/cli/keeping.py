@@ -80,10 +80,12 @@ def _label(ctx: click.Context, param: click.Parameter, value: str | tuple[str, .
 
 @click.command(
     cls=Command,
-    short_help="Take a snapshot of trees, files, or a stream.",
+    short_help="Take a snapshot of the system, of trees, files, or a stream.",
     ordered=("exclude", "include", "exclude_from"),
     epilog="""\b
 Examples:
+  snapstore snapshot
+  snapstore snapshot --system --root /mnt/image --name image
   snapstore snapshot /home /etc
   snapstore snapshot /home --exclude '*.o' --exclude /home/me/.cache --include keep.o
   snapstore snapshot / --one-file-system --exclude-caches --name before-upgrade
@@ -92,7 +94,17 @@ Examples:
 \b
 Exit codes: 0 done; 3 done, but some files could not be read; 1 failed; 130 stopped.""",
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=bytes))
+@click.argument("paths", metavar="[PATH...]", nargs=-1, type=click.Path(path_type=bytes))
+@click.option("--system", is_flag=True, help="Snapshot the system, as without PATH.")
+@click.option(
+    "--root", metavar="DIR", type=click.Path(path_type=bytes), help="Of the system that lies there.  [default: /]"
+)
+@click.option("--no-skip-packaged", is_flag=True, help="Of a system, store what its packages would bring back, too.")
+@click.option("--all-file-systems", is_flag=True, help="Of a system, enter other file systems that are mounted below.")
+@click.option(
+    "--reference", "references", metavar="DIR", multiple=True, type=click.Path(path_type=bytes),
+    help="Of a system, take modes, owners and links from the .deb files in a directory.  [repeatable]",
+)  # fmt: skip
 @click.option("--name", callback=_label, help="A name for the snapshot; of several with one name the newest is meant.")
 @click.option("--tag", "tags", multiple=True, callback=_label, help="A tag to find it by.  [repeatable]")
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out what matches.  [repeatable]")
@@ -118,6 +130,11 @@ def snapshot(
     /,
     *,
     paths: tuple[bytes, ...],
+    system: bool,
+    root: bytes | None,
+    no_skip_packaged: bool,
+    all_file_systems: bool,
+    references: tuple[bytes, ...],
     name: str | None,
     tags: tuple[str, ...],
     exclude_caches: bool,
@@ -130,10 +147,12 @@ def snapshot(
     durability: Durability,
     **in_order: object,
 ) -> int:
-    """Take a snapshot of directory trees, of single files, or of a stream.
+    """Take a snapshot of the system, of directory trees, of single files, or of a stream.
 
-    Files that have not changed since the last snapshot of the same PATH are not read again. Without a store named, the
-    default one is used, and made at first.
+    Without PATH it is the system: its packages, repositories, users and services as records, and those files that its
+    packages do not bring back (`snapstore audit` lists them). With PATH everything that is there is stored. Files that
+    have not changed since the last snapshot of the same PATH are not read again. Without a store named, the default one
+    is used, and made at first.
 
     --exclude, --include and --exclude-from are one list of gitignore patterns in the order given, and the last that
     matches a path decides. A pattern with a slash is anchored at PATH; an absolute one also leaves out what is at that
@@ -141,6 +160,12 @@ def snapshot(
     """
     del in_order  # exclude, include and exclude_from, which `run.ordered` has too
     stream = _check_sources(paths, stdin_name, filtered=bool(run.ordered), dry_run=dry_run)
+    whole = system or not (paths or stream)
+    _check_system(
+        whole=whole, paths=paths, stream=stream, root=root,
+        only_system=no_skip_packaged or all_file_systems or bool(references) or root is not None,
+        only_paths=one_file_system or exclude_caches,
+    )  # fmt: skip
     from snapstore.format.codec import DEFAULT_LEVEL
     from snapstore.fs.filters import FilterRules
     from snapstore.ops.snapshot import SnapshotOptions, preview_snapshot, snapshot_stream, take_snapshot
@@ -161,7 +186,19 @@ def snapshot(
     store = run.store() if dry_run else run.store_to_write(durability=durability)
     if no_read_back and not dry_run:
         run.output.notice("blocks are not decompressed and hashed before they are stored (--no-read-back)")
-    if stream:
+    if whole:
+        from snapstore.cli.auditing import system_options
+        from snapstore.ops.systemsnapshot import snapshot_system
+
+        result = snapshot_system(
+            store,
+            system_options(
+                root or b"/", skip_packaged=not no_skip_packaged, enter_mounts=all_file_systems, rules=rules,
+                references=references,
+            ),
+            options=options, local=run.local(), progress=run.progress, cancellation=run.cancellation, dry=dry_run,
+        )  # fmt: skip
+    elif stream:
         result = snapshot_stream(
             store, _standard_input(run), path=stream, options=options, local=run.local(),
             progress=run.progress, cancellation=run.cancellation,
@@ -179,10 +216,8 @@ def snapshot(
 
 
 def _check_sources(paths: tuple[bytes, ...], stdin_name: str | None, *, filtered: bool, dry_run: bool) -> bytes:
-    """The absolute path of the stream in the snapshot, empty where paths are to be read; UsageError for neither."""
+    """The absolute path of the stream in the snapshot, empty where there is none; UsageError for odd mixtures."""
     if stdin_name is None:
-        if not paths:
-            raise click.UsageError("Missing argument 'PATH...' (or --stdin-name).")
         if any(not path for path in paths):
             raise click.UsageError("PATH is empty.")
         return b""
@@ -193,6 +228,22 @@ def _check_sources(paths: tuple[bytes, ...], stdin_name: str | None, *, filtered
     if any(part in (b"", b".", b"..") or len(part) > 255 for part in parts):
         raise click.UsageError("--stdin-name has to be the name of a file, with directories before it or not.")
     return b"/" + b"/".join(parts)
+
+
+def _check_system(
+    *, whole: bool, paths: tuple[bytes, ...], stream: bytes, root: bytes | None, only_system: bool, only_paths: bool
+) -> None:
+    """Nothing; UsageError where options of a system and of paths are mixed."""
+    if whole and (paths or stream):
+        raise click.UsageError("--system goes with neither PATH nor --stdin-name.")
+    if only_system and not whole:
+        raise click.UsageError(
+            "--root, --no-skip-packaged, --all-file-systems and --reference are for a system: leave out PATH."
+        )
+    if only_paths and whole:
+        raise click.UsageError("--one-file-system and --exclude-caches go with PATH only.")
+    if root is not None and not root:
+        raise click.UsageError("--root is empty.")
 
 
 def _pattern_lines(order: Sequence[tuple[str, str | bytes]]) -> Iterator[str]:

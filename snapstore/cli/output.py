@@ -79,6 +79,14 @@ class Output:
         else:
             self._line(message.text(verbose=self.settings.verbose))
 
+    def emit_indented(self, message: Message, indent: str) -> None:
+        """The same as a line below a heading."""
+        self._line(indent + message.text(verbose=self.settings.verbose))
+
+    def heading(self, text: str) -> None:
+        """A line above others; for text output only."""
+        self._line(text)
+
     def table(self, rows: Sequence[Row]) -> None:
         """Results in columns; nothing for none."""
         if self.settings.json:

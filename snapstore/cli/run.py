@@ -129,6 +129,16 @@ class Run:
 
         return LocalState(cache=cache_directory(make=make), state=state_directory(make=make))
 
+    def own_places(self) -> frozenset[tuple[int, int]]:
+        """Where snapstore itself lives on this machine, the store that was named or the default one included."""
+        from snapstore.backends import LocalBackend, open_backend
+        from snapstore.ops.places import directories_at
+
+        local = self.local(make=False)
+        backend = open_backend(self.url)
+        store = [backend.path] if isinstance(backend, LocalBackend) else []
+        return directories_at([local.cache, local.state, *store])
+
     def choose(self, view: View, name: str) -> Snapshot:
         """The snapshot of that name."""
         from snapstore.store.repository import choose

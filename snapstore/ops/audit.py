@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from snapstore.flow import Cancellation
 from snapstore.model import Warned
+from snapstore.ops.inspection import Inspection, SystemOptions
+from snapstore.ops.places import Places
+from snapstore.ops.progress import Progress
+from snapstore.ops.running import Noted
 from snapstore.system.packages import Package
 from snapstore.system.record import Row
+from snapstore.system.root import Root
 from snapstore.system.scopes.accounts import Group, User
 from snapstore.system.scopes.files import ClassTotal, FileRow, Policy, RuleTotal
 from snapstore.system.scopes.osrelease import Setting
 from snapstore.system.scopes.repositories import Repository, SigningKey
 from snapstore.system.scopes.services import Port, Unit
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,4 +49,55 @@ class Audit:
     policies: tuple[Policy, ...]
     scopes: dict[str, tuple[Row, ...]]
     warnings: tuple[Warned, ...]
+    warning_count: int
     seconds: float
+
+
+def audit_system(
+    system: SystemOptions, *, cache: bytes, own: Places, progress: Progress, cancellation: Cancellation
+) -> Audit:
+    """The system as it is now. `cache` is a directory for what makes the next audit fast, `own` are left out.
+
+    PackageDatabaseError where a package database cannot be read; trouble with single files is in the warnings.
+    """
+    began, taken = time.monotonic(), time.time_ns()
+    noted = Noted(progress)
+    with Root(system.root) as root:
+        noted.prefix = b"/" if root.live else root.path
+        inspection = Inspection(root, system, cache=cache, own=own, progress=noted, cancellation=cancellation)
+        scopes = inspection.run().rows
+    return audit_of(
+        scopes, root=system.root, taken=taken, warnings=noted.kept, warning_count=noted.count,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def audit_of(
+    scopes: dict[str, tuple[Row, ...]], *, root: bytes, taken: int, warnings: Iterable[Warned] = (),
+    warning_count: int = 0, seconds: float = 0.0,
+) -> Audit:  # fmt: skip
+    """The audit that the rows of all scopes amount to, live ones or those of a snapshot."""
+
+    def rows(scope: str, kind: type[T]) -> tuple[T, ...]:
+        return tuple(row for row in scopes.get(scope, ()) if isinstance(row, kind))
+
+    return Audit(
+        root=root,
+        taken=taken,
+        settings=rows("os", Setting),
+        packages=rows("packages", Package),
+        repositories=rows("repos", Repository),
+        keys=rows("repos", SigningKey),
+        users=rows("users", User),
+        groups=rows("users", Group),
+        units=rows("services", Unit),
+        ports=rows("services", Port),
+        files=rows("files", FileRow),
+        totals=rows("completeness", ClassTotal),
+        rules=rows("completeness", RuleTotal),
+        policies=rows("completeness", Policy),
+        scopes=scopes,
+        warnings=tuple(warnings),
+        warning_count=warning_count,
+        seconds=seconds,
+    )

@@ -24,6 +24,7 @@ from snapstore.system.capture.osrelease import capture_os
 from snapstore.system.capture.repositories import capture_repositories
 from snapstore.system.capture.services import capture_services
 from snapstore.system.managers.apk import Apk
+from snapstore.system.managers.debreference import DebReference
 from snapstore.system.managers.dpkg import Dpkg
 from snapstore.system.managers.pacman import Pacman
 from snapstore.system.managers.rpm import Rpm
@@ -43,6 +44,11 @@ _BUILT_IN = {
 }
 
 
+def managers(references: tuple[bytes, ...] = ()) -> tuple[PackageManager, ...]:
+    """Every dialect there is. `references` are directories of .deb files that say more than dpkg's database."""
+    return Dpkg(reference=DebReference(references) if references else None), Rpm(), Pacman(), Apk()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemOptions:
     """Which system, and how it is looked at.
@@ -56,7 +62,7 @@ class SystemOptions:
     skip_packaged: bool = True
     enter_mounts: bool = False
     filters: FilterRules = field(default_factory=FilterRules)
-    managers: tuple[PackageManager, ...] = field(default_factory=lambda: (Dpkg(), Rpm(), Pacman(), Apk()))
+    managers: tuple[PackageManager, ...] = field(default_factory=managers)
 
 
 class Inspection:

@@ -109,6 +109,7 @@ class Judge:
         loose = _Loose(share, it, self.is_mount)
         prefix = it.path + b"/"
         present: set[bytes] = set()
+        directories: set[bytes] = set()
         for name, record in _entries(it.names, it.records):
             info = Stat._make(ENTRY.unpack(record))
             path = prefix + name
@@ -117,6 +118,8 @@ class Judge:
                 warn(path, errno_name(info.error))
                 continue
             kind = kind_of(info.mode)
+            if kind is Kind.DIRECTORY:
+                directories.add(name)
             label = self._excluded(it, path, kind, info=info)
             owned = inside.get(name)
             if label is None and owned is None:
@@ -142,7 +145,7 @@ class Judge:
                 candidates.append(candidate)
         loose.finish()
         if inside:
-            self._missing(share, it.path, inside, present)
+            self._missing(share, it.path, inside, present=present, directories=directories)
         return candidates
 
     # -- paths of packages --------------------------------------------------------------------------------------------
@@ -211,9 +214,17 @@ class Judge:
             unread = errno_name(error.errno or 0)
         return Found(kind, info, target, attributes, capabilities, unread=unread)
 
-    def _missing(self, share: Share, path: bytes, inside: dict[bytes, Owned], present: set[bytes]) -> None:
-        """Rows for what packages own and nobody finds, in a directory and in all below that are not there either."""
+    def _missing(
+        self, share: Share, path: bytes, inside: dict[bytes, Owned], *, present: set[bytes], directories: set[bytes]
+    ) -> None:
+        """Rows for what packages own and nobody finds: in a directory, and below what is no directory in it."""
+        nothing: set[bytes] = set()
         stack = [(path, inside, present)]
+        stack += [
+            (path + b"/" + name, self.ownership.inside(path + b"/" + name), nothing)
+            for name in inside
+            if name in present and name not in directories
+        ]
         while stack:
             here, owned_here, there = stack.pop()
             for name, owned in owned_here.items():
@@ -236,7 +247,7 @@ class Judge:
                     share.count(_MISSING, kind or Kind.FILE, 0)
                 below = self.ownership.inside(gone)
                 if below:
-                    stack.append((gone, below, set()))
+                    stack.append((gone, below, nothing))
 
     # -- paths of nobody ----------------------------------------------------------------------------------------------
 

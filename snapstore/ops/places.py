@@ -19,6 +19,11 @@ def own_places(store: Store, directories: Iterable[bytes]) -> Places:
     places = list(directories)
     if isinstance(store.backend, LocalBackend):
         places.append(store.backend.path)
+    return directories_at(places)
+
+
+def directories_at(places: Iterable[bytes]) -> Places:
+    """Those of the directories that exist."""
     found = set()
     for place in places:
         with contextlib.suppress(FileNotFoundError):

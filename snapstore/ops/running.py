@@ -107,7 +107,7 @@ class Noted:
         self._progress.warn(full, reason)
 
     def _full(self, path: bytes) -> bytes:
-        return b"/".join((self.prefix.rstrip(b"/"), path)) if path else self.prefix
+        return b"/".join((self.prefix.rstrip(b"/"), path.lstrip(b"/"))) if path else self.prefix
 
 
 class SnapshotRun:

@@ -64,7 +64,7 @@ class _Level:
 
 
 class Survey:
-    """One root, surveyed once."""
+    """One root, surveyed once. `settled` is the time, in nanoseconds, before which a change is certain to be seen."""
 
     def __init__(
         self, root: Root, judge: Judge, *, cache: SurveyCache, records: SurveyCacheWriter, progress: Progress,
@@ -76,7 +76,7 @@ class Survey:
         self._records = records
         self._progress = progress
         self._cancellation = cancellation
-        self._settled = time.time_ns() - SETTLED_NANOSECONDS
+        self.settled = time.time_ns() - SETTLED_NANOSECONDS
         self._verification = Verification(judge.owners)
         self._done: deque[_Level] = deque()
         self._counts: dict[tuple[Class, str], Counts] = {}
@@ -172,7 +172,7 @@ class Survey:
         else:
             self._progress.at(path)
             share = Share(path)
-            level = _Level(share, fingerprint, settled=newest < self._settled, entry_kept=entry_kept)
+            level = _Level(share, fingerprint, settled=newest < self.settled, entry_kept=entry_kept)
             verified = b"" if cached is None else cached.verified
             directory = Directory(fd, path, names, records, devices=devices, span=span, verified=verified)
             candidates = self._judge.directory(directory, share, seed=self._cache.seed, warn=self._progress.warn)

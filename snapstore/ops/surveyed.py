@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snapstore.format.scope import read_scope
+from snapstore.format.scope import ScopeShard, read_scope
 from snapstore.format.xml import document
 from snapstore.model import Kind
 from snapstore.system.scopes.files import FILES, Class, FileRow
@@ -186,7 +186,8 @@ def unpack_share(path: bytes, payload: bytes) -> Share:
         share.subs.append(Sub(how, stored, span_number, subs[at : at + length]))
         at += length
     if rows:
-        share.rows = [_row(FILES.read(each)) for each in _elements(rows)]
+        elements = read_scope(rows, scope="files", name="the survey's cache")
+        share.rows = [_row(FILES.read(each)) for each in elements if not isinstance(each, ScopeShard)]
     rest = fields[7:]
     for at in range(0, 3 * count, 3):
         key = Class(rest[at].decode()), rest[at + 1].decode("utf-8", "surrogateescape")
@@ -201,10 +202,6 @@ def unpack_share(path: bytes, payload: bytes) -> Share:
         span.first, span.kind = first, Kind(kind.decode())
         share.spans.append(span)
     return share
-
-
-def _elements(rows: bytes) -> list[object]:
-    return list(read_scope(rows, scope="files", name="the survey's cache"))
 
 
 def _row(row: FileRow) -> FileRow:
