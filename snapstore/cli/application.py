@@ -11,6 +11,7 @@ import click
 
 from snapstore.cli.about import completion, version
 from snapstore.cli.browsing import cat, diff, find, ls, snapshots
+from snapstore.cli.exchanging import export, import_, show
 from snapstore.cli.inspecting import check, stats
 from snapstore.cli.keeping import forget, init, snapshot
 from snapstore.cli.output import PIPE_EXIT, Output, OutputError, ReaderGone, drop_output
@@ -53,7 +54,24 @@ def program() -> None:
     """
 
 
-for _command in (init, snapshot, snapshots, ls, cat, find, diff, restore, stats, check, forget, version, completion):
+for _command in (
+    init,
+    snapshot,
+    snapshots,
+    show,
+    ls,
+    cat,
+    find,
+    diff,
+    restore,
+    export,
+    import_,
+    stats,
+    check,
+    forget,
+    version,
+    completion,
+):
     program.add_command(_command)
 
 

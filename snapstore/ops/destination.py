@@ -1,0 +1,86 @@
+"""A file that is written as a whole: under another name until it is complete."""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import TracebackType
+from typing import Self
+
+from snapstore.errors import TargetError
+from snapstore.model import Buffer
+
+
+class Destination:
+    """Where an archive goes. A context: the file has its name after it, or, if something went wrong, never had it.
+
+    What had the name before is replaced, at once and not before. The file is for its owner alone, since what it holds
+    may be secret, and durable when the context ends. Something of that name that is no regular file, such as a pipe or
+    a tape, is written to as it is. Every trouble is a TargetError.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        # A link of that name stands for the file that it leads to.
+        self._path = os.path.realpath(path)
+        self._shown = os.fsdecode(path)
+        self._temporary = b""
+        self._directory = self._fd = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except OSError as error:
+            self._close()
+            raise self._failed(error) from error
+        return self
+
+    def _open(self) -> None:
+        above, leaf = os.path.split(self._path)
+        self._directory = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            special = not stat.S_ISREG(os.stat(leaf, dir_fd=self._directory).st_mode)
+        except FileNotFoundError:
+            special = False
+        if special:
+            self._fd = os.open(leaf, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self._directory)
+            return
+        self._temporary = b"." + os.urandom(16).hex().encode() + b".tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+
+    def write(self, data: Buffer) -> None:
+        """Takes the next bytes."""
+        rest = memoryview(data).cast("B")
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._temporary:
+                os.fsync(self._fd)
+                os.rename(
+                    self._temporary, os.path.basename(self._path),
+                    src_dir_fd=self._directory, dst_dir_fd=self._directory,
+                )  # fmt: skip
+                self._temporary = b""
+                os.fsync(self._directory)
+        except OSError as failure:
+            raise self._failed(failure) from failure
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._temporary and self._fd >= 0:
+            os.unlink(self._temporary, dir_fd=self._directory)
+        for fd in (self._fd, self._directory):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._directory = -1
+
+    def _failed(self, error: OSError) -> TargetError:
+        return TargetError(f"{self._shown} cannot be written: {error.strerror}")
