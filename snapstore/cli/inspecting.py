@@ -6,6 +6,7 @@ import time
 
 import click
 
+from snapstore.cli.budgetfigures import BudgetFigures
 from snapstore.cli.messages import FindingLine
 from snapstore.cli.parameters import SNAPSHOT, Command
 from snapstore.cli.run import Run, verb
@@ -18,21 +19,31 @@ from snapstore.cli.summaries import CheckSummary, SnapshotFigures, StoreFigures
     epilog="""\b
 Examples:
   snapstore stats
-  snapstore stats latest --json""",
+  snapstore stats latest --json
+  snapstore stats --budget""",
 )
 @click.argument("snapshot", required=False, type=SNAPSHOT)
+@click.option(
+    "--budget", is_flag=True, help="Of a system's snapshot (the latest): what is on disk, and what it carries."
+)
 @verb
-def stats(run: Run, /, *, snapshot: str | None) -> None:
+def stats(run: Run, /, *, snapshot: str | None, budget: bool) -> None:
     """Show how much the store, or one snapshot, holds and takes.
 
     raw is the sum of file sizes, unique what the distinct chunks hold, stored what they take after compression. Of a
-    block that a snapshot shares with others it is charged the part that it uses.
+    block that a snapshot shares with others it is charged the part that it uses. --budget answers how big a system is:
+    bytes on disk by class, and what of them its snapshot carries.
     """
     from snapstore.ops.stats import snapshot_stats, store_stats
 
     store = run.store()
     view = run.seen(store.view())
-    if snapshot is None:
+    if budget:
+        from snapstore.ops.budget import budget as budget_of
+
+        record = run.choose(view, snapshot or "latest")
+        run.output.emit(BudgetFigures(record, budget_of(view.reader, record)))
+    elif snapshot is None:
         run.output.emit(StoreFigures(store.backend.url, store_stats(store, view)))
     else:
         record = run.choose(view, snapshot)

@@ -97,3 +97,8 @@ def _read_shard(element: etree._Element) -> ScopeShard:
 def shard_ids(data: bytes) -> list[ChunkId]:
     """The documents that a document of any scope names; none where it holds its elements itself."""
     return [parse_id(each.decode()) for each in _SHARD.findall(data)]
+
+
+def element_lines(data: bytes) -> list[bytes]:
+    """The elements of a canonical document, one each, the line feed included."""
+    return [line + b"\n" for line in data.split(b"\n")[2:-2]]

@@ -18,7 +18,7 @@ import xxhash
 from snapstore.fs.cachefile import HEADER_SIZE, CacheFileWriter, new_seed, open_cache_file
 
 _MAGIC = b"SNAPSURV"
-_VERSION = 1
+_VERSION = 2
 _RECORD = struct.Struct("<16s16sII")
 UNTRUSTED = bytes(16)
 """The fingerprint of a directory that has to be looked at again, whatever it looks like."""
@@ -58,9 +58,7 @@ class SurveyCache:
         first = at + _RECORD.size
         end = first + length + 8 * hashes
         data = self._data
-        return SurveyedDirectory(
-            fingerprint, data[first : first + length], data[first + length : end], data[at:end]
-        )
+        return SurveyedDirectory(fingerprint, data[first : first + length], data[first + length : end], data[at:end])
 
     def _scan(self) -> dict[bytes, int]:
         offsets = {}

@@ -9,6 +9,7 @@ from snapstore.errors import CorruptObjectError, MissingObjectError, StoreError
 from snapstore.flow import Cancellation
 from snapstore.format.chunklist import ChunkListWriter
 from snapstore.format.ids import chunk_id
+from snapstore.format.scope import ScopeWriter, element_lines, read_scope, shard_ids
 from snapstore.format.snapshot import final_name
 from snapstore.format.tree import TreeWriter, entry_element
 from snapstore.model import ChunkId, Entry, Snapshot
@@ -57,13 +58,27 @@ class Reachability:
     def snapshot(self, snapshot: Snapshot) -> None:
         """Nothing; what the snapshot lacks is among the findings."""
         for name, record in snapshot.scopes:
-            try:
-                self._reader.read(record)
-            except StoreError as error:
-                self._fault(error, snapshot, name.encode())
+            self._scope(snapshot, name, record)
         for root in snapshot.roots:
             self._file(snapshot, root.path, root.entry)
             self._below(snapshot, join(root.path, b""), root.entry.tree)
+
+    def _scope(self, snapshot: Snapshot, name: str, record: ChunkId) -> None:
+        """The record of a scope, of any: what its elements mean belongs to whoever owns the scope."""
+        writer = ScopeWriter(name, chunk_id)
+        try:
+            for document in trees.scope_documents(self._reader, record):
+                if self._any_lost:
+                    self._charge(self._reader.catalog.get(document), snapshot, name.encode())
+                data = self._reader.document(document)
+                read_scope(data, scope=name, name=f"record {document.hex()} of {name}")
+                if not shard_ids(data):
+                    for element in element_lines(data):
+                        writer.add(element, element)
+            if writer.finish() != record:
+                raise CorruptObjectError(f"record {record.hex()} of {name}", "it is not in canonical form")
+        except StoreError as error:
+            self._fault(error, snapshot, name.encode())
 
     def _below(self, snapshot: Snapshot, prefix: bytes, tree: ChunkId | None) -> None:
         if tree is None or tree in self._trees:

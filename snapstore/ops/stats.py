@@ -159,7 +159,8 @@ def snapshot_stats(reader: Reader, snapshot: Snapshot) -> SnapshotStats:
         else:
             others += 1
     for _, record in snapshot.scopes:
-        manifest.take(record)
+        for document in trees.scope_documents(reader, record):
+            manifest.take(document)
     return SnapshotStats(
         files=files,
         directories=directories,

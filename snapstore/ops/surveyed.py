@@ -6,19 +6,16 @@ the cache keeps of it, so that it can be taken over whole while nothing about th
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from snapstore.format.scope import ScopeShard, read_scope
-from snapstore.format.xml import document
 from snapstore.model import Kind
-from snapstore.system.scopes.files import FILES, Class, FileRow
+from snapstore.system.scopes.files import Class, FileRow
 
-_LENGTH = struct.Struct("<I")
-_COUNTS = struct.Struct("<QQQQ")
-_SUB = struct.Struct("<c?I")
-_NAMESPACE = b"urn:snapstore:files:1"
+_HEAD = struct.Struct("<?QQQQII")
+_SUB = struct.Struct("<c?IH")
 
 OWNED, MERGED, SPANNED = b"o", b"m", b"s"
 """How a subdirectory is judged: by its packages; as part of the span around it; as part of a span that begins here."""
@@ -64,9 +61,9 @@ class Counts:
         self.others += other.others
         self.size += other.size
 
-    def pack(self) -> bytes:
-        """The numbers as bytes."""
-        return _COUNTS.pack(self.files, self.directories, self.others, self.size)
+    def numbers(self) -> tuple[int, int, int, int]:
+        """Files, directories, others, bytes."""
+        return self.files, self.directories, self.others, self.size
 
 
 class Span:
@@ -92,6 +89,14 @@ class Span:
         self.members += 1
         if self.members == 1:
             self.first, self.kind = path, kind
+
+    def parts(self) -> tuple[object, ...]:
+        """All that has to be kept to make it again, nothing below counted."""
+        label = self.label
+        return (
+            self.path, label.cls, label.rule, label.omitted, label.inherits, self.contents, self.members, self.first,
+            self.kind, *self.counts.numbers(),
+        )  # fmt: skip
 
     def row(self) -> FileRow:
         """The row, now that everything is counted. Of a single member it names that one."""
@@ -149,75 +154,64 @@ class Share:
 
     def pack(self) -> bytes:
         """The share as the cache keeps it; spans as they are before anything below is counted."""
-        fields = [
-            b"1" if self.kept else b"",
-            _joined(self.skips),
-            b"".join([_LENGTH.pack(len(sub.name)) + _SUB.pack(*sub[:3]) + sub.name for sub in self.subs]),
-            _joined(self.not_entered),
-            document(b"files", _NAMESPACE, [FILES.element(row) for row in self.rows]) if self.rows else b"",
-            self.merged.pack(),
-            _LENGTH.pack(len(self.counts)),
-        ]
-        for (cls, rule), counts in self.counts.items():
-            fields += [cls.encode(), rule.encode("utf-8", "surrogateescape"), counts.pack()]
-        for span in self.spans:
-            label = span.label
-            flags = (label.omitted, label.inherits, span.contents)
-            fields += [
-                span.path, label.cls.encode(), label.rule.encode("utf-8", "surrogateescape"),
-                bytes(flags), span.counts.pack(), _LENGTH.pack(span.members), span.first, span.kind.encode(),
-            ]  # fmt: skip
-        return b"".join([_LENGTH.pack(len(each)) + each for each in fields])
+        skips = b"".join([name + b"\0" for name in self.skips])
+        subs = b"".join([_SUB.pack(*sub[:3], len(sub.name)) + sub.name for sub in self.subs])
+        rest = json.dumps(
+            [
+                [[cls, rule, *counts.numbers()] for (cls, rule), counts in self.counts.items()],
+                [[*map(_to_text, row)] for row in self.rows],
+                [[_to_text(each) for each in span.parts()] for span in self.spans],
+                [_to_text(path) for path in self.not_entered],
+            ],
+            separators=(",", ":"),
+        ).encode()
+        return _HEAD.pack(self.kept, *self.merged.numbers(), len(skips), len(subs)) + skips + subs + rest
 
 
 def unpack_share(path: bytes, payload: bytes) -> Share:
     """The share that was packed."""
-    fields = _split(payload)
-    kept, skips, subs, not_entered, rows, merged, number = fields[:7]
-    (count,) = _LENGTH.unpack(number)
-    share = Share(path, kept=bool(kept), merged=Counts(*_COUNTS.unpack(merged)))
-    share.skips = skips.split(b"\0")[:-1]
-    share.not_entered = not_entered.split(b"\0")[:-1]
-    at = 0
-    while at < len(subs):
-        (length,) = _LENGTH.unpack_from(subs, at)
-        how, stored, span_number = _SUB.unpack_from(subs, at + _LENGTH.size)
-        at += _LENGTH.size + _SUB.size
-        share.subs.append(Sub(how, stored, span_number, subs[at : at + length]))
+    kept, files, directories, others, size, skips, subs = _HEAD.unpack_from(payload, 0)
+    share = Share(path, kept=kept, merged=Counts(files, directories, others, size))
+    at = _HEAD.size
+    if skips:
+        share.skips = payload[at : at + skips - 1].split(b"\0")
+    at += skips
+    end = at + subs
+    while at < end:
+        how, stored, span, length = _SUB.unpack_from(payload, at)
+        at += _SUB.size
+        share.subs.append(Sub(how, stored, span, payload[at : at + length]))
         at += length
-    if rows:
-        elements = read_scope(rows, scope="files", name="the survey's cache")
-        share.rows = [_row(FILES.read(each)) for each in elements if not isinstance(each, ScopeShard)]
-    rest = fields[7:]
-    for at in range(0, 3 * count, 3):
-        key = Class(rest[at].decode()), rest[at + 1].decode("utf-8", "surrogateescape")
-        share.counts[key] = Counts(*_COUNTS.unpack(rest[at + 2]))
-    rest = rest[3 * count :]
-    for at in range(0, len(rest), 8):
-        place, cls, rule, flags, counts, members, first, kind = rest[at : at + 8]
-        label = Label(Class(cls.decode()), rule.decode("utf-8", "surrogateescape"), bool(flags[0]), bool(flags[1]))
-        span = Span(place, label, contents=bool(flags[2]))
-        span.counts = Counts(*_COUNTS.unpack(counts))
-        (span.members,) = _LENGTH.unpack(members)
-        span.first, span.kind = first, Kind(kind.decode())
-        share.spans.append(span)
+    counts, rows, spans, not_entered = json.loads(payload[end:])
+    share.counts = {(Class(cls), rule): Counts(*numbers) for cls, rule, *numbers in counts}
+    share.rows = [_to_row(row) for row in rows]
+    share.spans = [_to_span(parts) for parts in spans]
+    share.not_entered = [_to_bytes(each) for each in not_entered]
     return share
 
 
-def _row(row: FileRow) -> FileRow:
-    return row._replace(cls=Class(row.cls))
+_RAW = tuple(FileRow._fields.index(name) for name in ("path", "target", "packaged_target"))
 
 
-def _joined(names: list[bytes]) -> bytes:
-    return b"".join([name + b"\0" for name in names])
+def _to_text(value: object) -> object:
+    """Bytes as text of as many characters, for JSON."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _split(payload: bytes) -> list[bytes]:
-    fields = []
-    at = 0
-    while at < len(payload):
-        (length,) = _LENGTH.unpack_from(payload, at)
-        at += _LENGTH.size
-        fields.append(payload[at : at + length])
-        at += length
-    return fields
+def _to_bytes(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def _to_row(values: list[Any]) -> FileRow:
+    for number in _RAW:
+        values[number] = _to_bytes(values[number])
+    row = FileRow(*values)
+    return row._replace(cls=Class(row.cls), changes=tuple(row.changes))
+
+
+def _to_span(parts: list[Any]) -> Span:
+    path, cls, rule, omitted, inherits, contents, members, first, kind, *numbers = parts
+    span = Span(_to_bytes(path), Label(Class(cls), rule, omitted, inherits), contents=contents)
+    span.members, span.first, span.kind = members, _to_bytes(first), Kind(kind)
+    span.counts = Counts(*numbers)
+    return span

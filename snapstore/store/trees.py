@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from snapstore.errors import CorruptObjectError
 from snapstore.format.chunklist import ListShard
+from snapstore.format.scope import shard_ids
 from snapstore.format.tree import TreeShard
 from snapstore.model import ChunkId, Entry
 from snapstore.store.reader import Reader
@@ -99,3 +100,12 @@ def list_documents(reader: Reader, chunk_list: ChunkId, *, level: int = 0) -> It
     for item in reader.chunk_list(chunk_list):
         if isinstance(item, ListShard):
             yield from list_documents(reader, item.id, level=level + 1)
+
+
+def scope_documents(reader: Reader, record: ChunkId, *, level: int = 0) -> Iterator[ChunkId]:
+    """The ids of the documents that make up the record of a scope, its own first."""
+    if level > _LEVELS:
+        raise CorruptObjectError(f"scope record {record.hex()}", "its shards are nested too deeply")
+    yield record
+    for shard in shard_ids(reader.document(record)):
+        yield from scope_documents(reader, shard, level=level + 1)

@@ -52,8 +52,8 @@ def both(site: Site) -> dict[bytes, tuple[str, tuple[str, ...]]]:
     assert site.asked == asked, "the second survey judged something anew"
     assert again.rows == first.rows
     assert again.skips == first.skips
-    assert {key: value.pack() for key, value in again.counts.items()} == {
-        key: value.pack() for key, value in first.counts.items()
+    assert {key: value.numbers() for key, value in again.counts.items()} == {
+        key: value.numbers() for key, value in first.counts.items()
     }
     return classes(first)
 
