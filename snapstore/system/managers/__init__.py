@@ -1,0 +1,1 @@
+"""The dialects of package managers, one or a few modules each, behind `snapstore.system.packages.PackageManager`."""
