@@ -8,6 +8,7 @@ asks for it parses it as such.
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -35,8 +36,8 @@ class Ran:
 
 
 def find_program(name: str) -> str:
-    """The absolute path of a program of this machine; empty if there is none."""
-    return shutil.which(name, path=_ENVIRONMENT["PATH"]) or ""
+    """The absolute path of a program of this machine; empty if there is none of that name (a path is no name)."""
+    return "" if "/" in name else shutil.which(name, path=_ENVIRONMENT["PATH"]) or ""
 
 
 def run(
@@ -51,11 +52,13 @@ def run(
         )  # fmt: skip
     except OSError as error:
         raise HostError(f"{_shown(arguments)} cannot be started: {error.strerror}") from error
-    try:
-        with process:
+    except ValueError as error:
+        raise HostError(f"{_shown(arguments)} cannot be started: an argument holds a NUL byte") from error
+    with process:
+        try:
             return _gather(process, arguments, time.monotonic() + seconds, limit)
-    finally:
-        _end(process)
+        finally:
+            _end(process)  # before the `with` waits for it
 
 
 def _gather(process: subprocess.Popen[bytes], arguments: Sequence[str | bytes], deadline: float, limit: int) -> Ran:
@@ -67,7 +70,7 @@ def _gather(process: subprocess.Popen[bytes], arguments: Sequence[str | bytes], 
         selector.register(process.stderr, selectors.EVENT_READ, err)
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not ready or time.monotonic() > deadline:  # what prints without end is always ready
                 _end(process)
                 raise HostError(f"{_shown(arguments)} did not end in time")
             for key, _ in ready:
@@ -81,16 +84,27 @@ def _gather(process: subprocess.Popen[bytes], arguments: Sequence[str | bytes], 
                         raise HostError(f"{_shown(arguments)} printed more than {limit} bytes")
                 elif len(err) < _ERROR_LIMIT:
                     err += piece[: _ERROR_LIMIT - len(err)]
-    try:
-        code = process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
+    if not _has_ended(process.pid, deadline):
         _end(process)
-        raise HostError(f"{_shown(arguments)} did not end in time") from error
+        raise HostError(f"{_shown(arguments)} did not end in time")
+    _end(process)  # what it left running; the number of its group is ours until its exit code has been fetched
+    code = process.wait()
     return Ran(code, bytes(out), bytes(err))
 
 
+def _has_ended(pid: int, deadline: float) -> bool:
+    """Whether a program has ended by then; its exit code is not fetched yet."""
+    fd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(fd)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Nothing; the program and whatever it started are gone."""
+    """Nothing; the program and whatever it started in its group are told to end, unless that has been done."""
     if process.returncode is None:
         try:
             os.killpg(process.pid, signal.SIGKILL)

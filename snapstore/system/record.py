@@ -147,13 +147,18 @@ def _write(field: Field, value: Any) -> bytes:
     if kind in (Type.TEXT, Type.RAW):
         raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
         return xml.text_attribute(name, raw) if raw or field.key else b""
-    if kind is Type.NUMBER:
-        return b' %b="%d"' % (name, value) if value != field.default or field.key else b""
-    if kind is Type.OPTIONAL:
-        return b"" if value is None else b' %b="%d"' % (name, value)
+    if kind in (Type.NUMBER, Type.OPTIONAL):
+        if value is None and kind is Type.OPTIONAL:
+            return b""
+        if not 0 <= value < 1 << 64:
+            raise ValueError(f"{field.name} cannot be {value}")
+        left_out = kind is Type.NUMBER and value == field.default and not field.key
+        return b"" if left_out else b' %b="%d"' % (name, value)
     if kind is Type.FLAG:
         return b' %b="yes"' % name if value else b""
     if kind is Type.MODE:
+        if value is not None and not 0 <= value <= 0o7777:
+            raise ValueError(f"{field.name} cannot be {value:o}")
         return b"" if value is None else b' %b="%04o"' % (name, value)
     if kind is Type.WORDS:
         if not value:
@@ -162,7 +167,7 @@ def _write(field: Field, value: Any) -> bytes:
             raise ValueError(f"{field.name} holds what is no word")
         return xml.text_attribute(name, " ".join(value).encode("utf-8", "surrogateescape"))
     if value not in field.choices:
-        if value:
+        if value or field.key:
             raise ValueError(f"{field.name} cannot be {value!r}")
         return b""
     return b' %b="%b"' % (name, value.encode())

@@ -17,7 +17,11 @@ from snapstore.errors import RequestError
 READ_LIMIT = 64 << 20
 _LINKS = 40
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_PATH_LIMIT = 4000
+"""A path that is longer than this is gone along name by name: the kernel takes 4,095 bytes at once."""
+_DEPTH_LIMIT = 8192
+"""What a path may lead to has at most so many bytes in its name, or the time to get there would be without bound."""
 
 
 class RootError(OSError):
@@ -59,6 +63,15 @@ class Root:
         That is where a path that a package lists is found on disk, whatever links lead there (merged /usr). Parents
         that do not exist stay as they are written. RootError for too many links.
         """
+        if b".." in path:
+            # What `..` leads to depends on the links before it, so that it cannot be taken out of the text.
+            parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+            if b".." in parts:
+                return (
+                    self.resolve(path)
+                    if parts[-1] == b".."
+                    else self._join(self.resolve(b"/" + b"/".join(parts[:-1])), parts[-1])
+                )
         parent, name = os.path.split(os.path.normpath(b"/" + path.lstrip(b"/")))
         return self._join(self.resolve(parent), name) if name else b"/"
 
@@ -85,6 +98,8 @@ class Root:
                     done = known
                     continue
             here = self._join(done, part)
+            if len(here) > _DEPTH_LIMIT:
+                raise RootError(errno.EOVERFLOW, "it leads too deep", path)
             target = self._readlink(here)
             if target is not None:
                 links += 1
@@ -107,11 +122,19 @@ class Root:
     def _readlink(self, resolved: bytes) -> bytes | None:
         """The target of a link whose parent is resolved; None if it is no link or is not there."""
         try:
-            return os.readlink(resolved.lstrip(b"/"), dir_fd=self.fd)
+            if len(resolved) < _PATH_LIMIT:
+                return os.readlink(resolved.lstrip(b"/"), dir_fd=self.fd)
+            parent = self._enter(os.path.dirname(resolved))
+            try:
+                return os.readlink(os.path.basename(resolved), dir_fd=parent)
+            finally:
+                os.close(parent)
+        except ValueError:
+            return None  # a name with a NUL byte, which nothing can have
         except OSError as error:
-            if error.errno in (*_ABSENT, errno.EINVAL, errno.ENAMETOOLONG):
+            if error.errno in (*_ABSENT, errno.EINVAL):
                 return None
-            raise RootError(error.errno, os.strerror(error.errno or 0), resolved) from error
+            raise RootError(error.errno, error.strerror, resolved) from error
 
     def _enter(self, resolved: bytes) -> int:
         """A descriptor (O_PATH) of a directory whose path holds no links."""
@@ -129,14 +152,26 @@ class Root:
     # -- what is there ------------------------------------------------------------------------------------------------
 
     def open(self, path: bytes, *, directory: bool = False) -> int:
-        """A descriptor for reading the file, or with `directory` the directory, that the path leads to. OSError."""
+        """A descriptor for reading the regular file, or with `directory` the directory, that a path leads to. OSError.
+
+        Anything else is not opened at all: to open a device can already be to do something.
+        """
+        if b"\0" in path:
+            raise RootError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         resolved = self.resolve(path)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         if resolved == b"/":
             return os.open(b".", flags | os.O_DIRECTORY, dir_fd=self.fd)
-        parent = self._enter(os.path.dirname(resolved))
+        parent, name = self._enter(os.path.dirname(resolved)), os.path.basename(resolved)
         try:
-            return os.open(os.path.basename(resolved), flags | (os.O_DIRECTORY if directory else 0), dir_fd=parent)
+            if directory:
+                return os.open(name, flags | os.O_DIRECTORY, dir_fd=parent)
+            kind = stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+            if kind == stat.S_IFLNK:  # it has become one after it was resolved, or leads too far
+                raise RootError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if kind != stat.S_IFREG:
+                raise RootError(errno.EINVAL, "it is no regular file", path)
+            return os.open(name, flags, dir_fd=parent)
         finally:
             os.close(parent)
 
@@ -150,7 +185,9 @@ class Root:
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
-            raise RootError(error.errno, os.strerror(error.errno or 0), path) from error
+            if isinstance(error, RootError):
+                raise
+            raise RootError(error.errno, error.strerror, path) from error
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -165,7 +202,7 @@ class Root:
         except OSError as error:
             if isinstance(error, RootError):
                 raise
-            raise RootError(error.errno, os.strerror(error.errno or 0), path) from error
+            raise RootError(error.errno, error.strerror, path) from error
         finally:
             os.close(fd)
 
@@ -176,34 +213,42 @@ class Root:
         except OSError as error:
             if error.errno in _ABSENT:
                 return []
-            raise RootError(error.errno, os.strerror(error.errno or 0), path) from error
+            raise RootError(error.errno, error.strerror, path) from error
         try:
             return sorted(os.fsencode(name) for name in os.listdir(fd))
         except OSError as error:
-            raise RootError(error.errno, os.strerror(error.errno or 0), path) from error
+            raise RootError(error.errno, error.strerror, path) from error
         finally:
             os.close(fd)
 
     def status(self, path: bytes, *, follow: bool = False) -> os.stat_result | None:
         """What stat(2) says of the path itself, or with `follow` of what it leads to; None if nothing is there."""
-        place = self.resolve(path) if follow else self.canonical(path)
-        if place == b"/":
-            return os.fstat(self.fd)
+        if b"\0" in path:
+            return None
         try:
+            place = self.resolve(path) if follow else self.canonical(path)
+            if place == b"/":
+                return os.fstat(self.fd)
             parent = self._enter(os.path.dirname(place))
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
-            raise RootError(error.errno, os.strerror(error.errno or 0), path) from error
+            raise RootError(error.errno, error.strerror, path) from error
         try:
             return os.stat(os.path.basename(place), dir_fd=parent, follow_symlinks=False)
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
-            raise RootError(error.errno, os.strerror(error.errno or 0), path) from error
+            raise RootError(error.errno, error.strerror, path) from error
         finally:
             os.close(parent)
 
     def readlink(self, path: bytes) -> bytes | None:
-        """The target of a link, as it is written; None if the path is no link."""
-        return self._readlink(self.canonical(path))
+        """The target of a link, as it is written; None if the path is no link, or nothing is there."""
+        try:
+            place = self.canonical(path)
+        except RootError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            raise
+        return self._readlink(place)

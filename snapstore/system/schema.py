@@ -56,9 +56,11 @@ def schema(scope: Scope) -> str:
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f"<!-- Scope {scope.name}: docs/format.md, section 10.5. -->",
-        '<grammar xmlns="http://relaxng.org/ns/structure/1.0"'
-        f' xmlns:snapstore="{MARK}" ns="{namespace(scope.name)}"'
-        ' datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">',
+        (
+            '<grammar xmlns="http://relaxng.org/ns/structure/1.0"'
+            f' xmlns:snapstore="{MARK}" ns="{namespace(scope.name)}"'
+            ' datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">'
+        ),
         "  <start>",
         f'    <element name="{scope.name}">',
         "      <choice>",
