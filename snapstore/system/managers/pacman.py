@@ -1,8 +1,9 @@
 """pacman: one directory for each package in its local database, with `desc`, `files` and a compressed `mtree`.
 
 `files` says what a package owns and which of it is configuration, `mtree` how each path should be. The database knows
-no extended attributes, so no capabilities either. Names with line feeds break into several lines in `files`; `mtree`
-has them whole and mends that.
+no extended attributes, though a few packages unpack capabilities or set some in a script. Every file is expected to
+have none, so that one which has some is reported: nothing on the machine says that it should. Names with line feeds
+break into several lines in `files`; `mtree` has them whole and mends that.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ class Pacman:
                     expected.gid,
                     expected.size,
                     expected.target,
+                    "" if expected.kind is Kind.FILE else None,
                     config=path in backups or (bool(kept) and kept(whole)),
                     optional=bool(optional) and optional(whole),
                     vouched=_is_whole(expected, digest),

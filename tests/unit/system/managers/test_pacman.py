@@ -87,6 +87,8 @@ def test_the_recorded_files(recorded: Path) -> None:
     assert su.digest is not None
     assert su.digest.algorithm == "sha256"
     assert by_path[b"/usr/bin/sgtool"].gid == 5
+    assert {each.capabilities for each in found} == {None, ""}
+    assert all((each.capabilities == "") is (each.kind is Kind.FILE) for each in found)
     assert by_path[b"/usr/bin/twin"].digest == by_path[b"/usr/bin/tool"].digest
     alias = by_path[b"/usr/lib/dangling"]
     assert (alias.kind, alias.target, alias.digest) == (Kind.SYMLINK, "/nowhere/a b/ü".encode(), None)
