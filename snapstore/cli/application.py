@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import click
 
 from snapstore.cli.about import completion, version
-from snapstore.cli.browsing import cat, diff, find, ls, snapshots
+from snapstore.cli.auditing import audit
+from snapstore.cli.browsing import cat, find, ls, snapshots
+from snapstore.cli.diffing import diff
 from snapstore.cli.exchanging import export, import_, show
 from snapstore.cli.inspecting import check, stats
 from snapstore.cli.keeping import forget, init, snapshot
@@ -66,6 +68,7 @@ for _command in (
     restore,
     export,
     import_,
+    audit,
     stats,
     check,
     forget,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snapstore.cli.messages import ChangeLine, EntryLine, SnapshotLine
+from snapstore.cli.messages import EntryLine, SnapshotLine
 from snapstore.cli.parameters import SIZE, SNAPSHOT, Command
 from snapstore.cli.run import Run, verb
-from snapstore.cli.summaries import DiffSummary
 from snapstore.model import Entry, Kind, Snapshot
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _KINDS = {
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
 
 
-def _absolute(path: str) -> bytes:
+def absolute(path: str) -> bytes:
     """The path as it is in a snapshot: what has no slash in front is meant from the top."""
     return b"/" + os.fsencode(path).lstrip(b"/")
 
@@ -104,9 +103,9 @@ def _listed(reader: Reader, record: Snapshot, path: str | None, *, recursive: bo
     from snapstore.ops.browse import children, walk
 
     if recursive:
-        yield from walk(reader, record, b"/" if path is None else _absolute(path))
+        yield from walk(reader, record, b"/" if path is None else absolute(path))
     elif path is not None:
-        yield from children(reader, record, _absolute(path))
+        yield from children(reader, record, absolute(path))
     else:
         for root in record.roots:
             yield from children(reader, record, root.path)
@@ -132,7 +131,7 @@ def cat(run: Run, /, *, snapshot: str, path: str) -> None:
     from snapstore.ops.content import read_file
 
     view = run.view()
-    _, entry = find_path(view.reader, run.choose(view, snapshot), _absolute(path))
+    _, entry = find_path(view.reader, run.choose(view, snapshot), absolute(path))
     for piece in read_file(view.reader, entry):
         run.cancellation.check()
         run.output.raw(piece)
@@ -210,35 +209,3 @@ def find(
 
 def _nanoseconds(time: datetime | None) -> int | None:
     return None if time is None else int(time.timestamp()) * 1_000_000_000
-
-
-@click.command(
-    cls=Command,
-    short_help="Show what changed between two snapshots.",
-    epilog="""\b
-Examples:
-  snapstore diff latest~1 latest
-  snapstore diff before-upgrade latest /etc --verbose""",
-)
-@click.argument("a", type=SNAPSHOT)
-@click.argument("b", type=SNAPSHOT)
-@click.argument("path", required=False)
-@verb
-def diff(run: Run, /, *, a: str, b: str, path: str | None) -> None:
-    """Show what changed from snapshot A to snapshot B, at PATH and below.
-
-    Each line begins with what happened: + the path is in B only, - in A only, C its content changed, M its metadata
-    (mode, owner, time, ACL and so on), CM both, T it is of another type now.
-
-    Trees that are the same in both are not even read. The exit code is 0 whether there are changes or not.
-    """
-    from snapstore.ops.diff import Summary, compare
-
-    view = run.view()
-    before, after = run.choose(view, a), run.choose(view, b)
-    summary = Summary()
-    for change in compare(view.reader, before, after, path=b"/" if path is None else _absolute(path)):
-        run.cancellation.check()
-        summary.add(change)
-        run.output.emit(ChangeLine(change))
-    run.output.summarise(DiffSummary(before, after, summary))

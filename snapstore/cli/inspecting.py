@@ -24,7 +24,7 @@ Examples:
 )
 @click.argument("snapshot", required=False, type=SNAPSHOT)
 @click.option(
-    "--budget", is_flag=True, help="Of a system's snapshot (the latest): what is on disk, and what it carries."
+    "--budget", is_flag=True, help="Of a system: what is on disk, and what its snapshot carries."
 )
 @verb
 def stats(run: Run, /, *, snapshot: str | None, budget: bool) -> None:

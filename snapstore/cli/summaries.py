@@ -182,17 +182,17 @@ class PlanSummary:
 
 @dataclass(frozen=True, slots=True)
 class DiffSummary:
-    """How two snapshots differ, all in all."""
+    """How two snapshots differ, all in all. `b` is None where the second was the present."""
 
     message_type: ClassVar[str] = "summary"
 
     a: Snapshot
-    b: Snapshot
+    b: Snapshot | None
     summary: Summary
 
     def fields(self) -> dict[str, object]:
         """See docs/cli.md."""
-        return {"a": self.a.id, "b": self.b.id, **asdict(self.summary)}
+        return {"a": self.a.id, "b": None if self.b is None else self.b.id, **asdict(self.summary)}
 
     def text(self, *, verbose: bool) -> str:
         """One line."""

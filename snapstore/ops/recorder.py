@@ -125,10 +125,14 @@ class Recorder:
 
 
 class DryRecorder:
-    """A sink that only counts what would be new, against the store as it is."""
+    """A sink that only counts what would be new, against the store as it is.
 
-    def __init__(self, view: View) -> None:
+    With `documents` it keeps the manifest documents that the store does not hold, by their ids.
+    """
+
+    def __init__(self, view: View, *, documents: dict[ChunkId, bytes] | None = None) -> None:
         self.view = view
+        self.documents = documents
         self.written = Written()
         self._catalog: Catalog = view.catalog
         self._seen: set[ChunkId] = set()
@@ -152,6 +156,8 @@ class DryRecorder:
         chunk = chunk_id(document)
         if self._new(chunk):
             self.written.manifest += len(document)
+            if self.documents is not None:
+                self.documents[chunk] = document
         return chunk
 
     def detach(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from snapstore.flow import Cancellation
@@ -14,6 +15,17 @@ from snapstore.ops.running import LocalState, SnapshotOptions, SnapshotResult, S
 from snapstore.ops.snapshot import open_lane, previewed
 from snapstore.store.repository import Store
 from snapstore.system.root import Root
+
+Inspector = Callable[[Root, Places, Progress], Inspected]
+
+
+def inspector(system: SystemOptions, *, local: LocalState, cancellation: Cancellation) -> Inspector:
+    """What a run asks about the system whose root it is given."""
+
+    def inspect(root: Root, own: Places, noted: Progress) -> Inspected:
+        return Inspection(root, system, cache=local.cache, own=own, progress=noted, cancellation=cancellation).run()
+
+    return inspect
 
 
 def snapshot_system(
@@ -32,11 +44,7 @@ def snapshot_system(
     `take_snapshot` does, and PackageDatabaseError where a package database cannot be read.
     """
     rules = replace(system.filters, one_file_system=not system.enter_mounts)
-
-    def inspect(root: Root, own: Places, noted: Progress) -> Inspected:
-        inspection = Inspection(root, system, cache=local.cache, own=own, progress=noted, cancellation=cancellation)
-        return inspection.run()
-
+    inspect = inspector(system, local=local, cancellation=cancellation)
     with Root(system.root) as root:
         run = SnapshotRun(store, options, local, progress, cancellation)
         if dry:

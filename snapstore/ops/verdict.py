@@ -19,6 +19,8 @@ from snapstore.system.scopes.files import Class, FileRow
 
 _LOCKED = 0x00000010 | 0x00000020  # STATX_ATTR_IMMUTABLE, _APPEND
 _FOREIGN = (b"security.",)  # labels of the machine's own security modules, which no package ships
+_UNSTATED = {True: (Kind.FILE, Kind.SYMLINK), False: (Kind.FILE, Kind.SYMLINK, Kind.DIRECTORY)}
+"""What a path may be whose kind the database does not say, by whether it has a digest."""
 _USUAL_FILES = (0o644, 0o755)
 _SLACK = 60
 """Seconds after its package was unpacked in which a link may still have been made by that."""
@@ -105,14 +107,14 @@ def differences(record: Owned, found: Found, owners: Owners) -> tuple[str, ...]:
     """In what a path is not as a record says, in the order of CHANGES; `found.hashes` None is taken as equal."""
     if record.kind is not None and record.kind is not found.kind:
         return ("type",)
+    if record.kind is None and found.kind not in _UNSTATED[record.digest is not None]:
+        return ("type",)
     changes: list[str] = []
     verified = True
     if found.kind is Kind.FILE:
         content, verified = _content(record, found)
         if content:
             changes.append("content")
-    elif found.kind is Kind.DIRECTORY and record.digest is not None and record.kind is None:
-        return ("type",)
     if found.kind is not Kind.SYMLINK and not _mode_is_right(record, found):
         changes.append("mode")
     if not owners.same(record, found.info):
