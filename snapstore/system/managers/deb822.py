@@ -48,8 +48,8 @@ def read_stanzas(data: bytes, trouble: Callable[[str], None], *, comments: bool 
     value: list[bytes] | None = None
     start, sound = 0, True
     lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
+    if not lines[-1].strip():
+        lines.pop()  # not blanks that end nothing: a line that continues the one before may be cut off there
     for number, line in enumerate(lines, start=1):
         if comments and line[:1] == b"#":
             continue

@@ -217,6 +217,7 @@ class _Tar:
             self._exactly(self._padding)
             block = self._exactly(_BLOCK)
             if not block.strip(b"\0"):
+                self._drain()
                 return
             header = _header(block)
             self._rest, self._padding = header.size, -header.size % _BLOCK
@@ -226,8 +227,11 @@ class _Tar:
                 long = b"".join(self.pieces()).split(b"\0")[0]
                 name, link = (long, link) if header.kind == b"L" else (name, long)
                 continue
-            yield header._replace(name=name or header.name, link=link or header.link)
+            header = header._replace(name=name or header.name, link=link or header.link)
             name = link = b""
+            if header.kind in (b"\0", b"0") and header.name.endswith(b"/"):  # how archives had directories before 1988
+                header = header._replace(kind=b"5", shipped=header.shipped._replace(kind=Kind.DIRECTORY))
+            yield header
         raise DebError("it has too many paths")
 
     def pieces(self) -> Iterator[bytes]:
@@ -236,6 +240,11 @@ class _Tar:
             piece = self._take(min(self._rest, _PIECE))
             self._rest -= len(piece)
             yield piece
+
+    def _drain(self) -> None:
+        """Nothing; the stream is read to its end, where its own checksum is, if it has one."""
+        while piece := self._stream.read(_PIECE):
+            self._spend(piece)
 
     def _exactly(self, size: int) -> bytes:
         pieces = []
@@ -249,10 +258,13 @@ class _Tar:
         piece = self._stream.read(size)
         if not piece:
             raise DebError("it is cut off")
+        self._spend(piece)
+        return piece
+
+    def _spend(self, piece: bytes) -> None:
         self._budget -= len(piece)
         if self._budget < 0:
             raise DebError("it holds too much")
-        return piece
 
 
 def _header(block: bytes) -> _Header:
@@ -263,8 +275,6 @@ def _header(block: bytes) -> _Header:
     if magic == b"ustar\0" and (prefix := _string(block[345:500])):
         name = prefix + b"/" + name
     size = _number(block[124:136])
-    if kind == b"0" and name.endswith(b"/"):
-        kind = b"5"
     named = magic[:5] == b"ustar"
     device = kind in (b"3", b"4")
     shipped = Shipped(

@@ -28,7 +28,8 @@ def test_fields_and_stanzas() -> None:
 
 def test_an_end_without_an_empty_line_is_seen() -> None:
     assert [each.ended for each in read(b"A: 1\n\nB: 2\n")[0]] == [True, False]
-    assert [each.ended for each in read(b"A: 1\n\nB: 2\n\n")[0]] == [True, True]
+    assert [each.ended for each in read(b"A: 1\n\nB: 2\n \n")[0]] == [True, True]
+    assert [each.ended for each in read(b"A: 1\n\nB: 2\n ")[0]] == [True, False]
 
 
 def test_comments_only_where_they_are_asked_for() -> None:
