@@ -28,6 +28,7 @@
         title: summary && node.matches(".bundle") ? summary.textContent.toLowerCase() : "",
         section: node.closest("[data-section]"),
         rows: find("tbody > tr", node).map((row) => ({ node: row, text: row.textContent.toLowerCase() })),
+        tables: find("table", node),
         open: null,
       };
     });
@@ -51,6 +52,8 @@
         if (row.node.hidden === hit) row.node.hidden = !hit;
         if (hit) count += 1;
       }
+      // A table without rows would still keep room for them.
+      for (const table of group.tables) table.hidden = searching && !table.querySelector("tbody > tr:not([hidden])");
       const hit = !searching || count > 0 || (group.rows.length === 0 && rest.length === 0);
       if (group.node.hidden === hit) group.node.hidden = !hit;
       if (group.found) {

@@ -194,6 +194,16 @@ def test_what_is_left_out_is_said(sample: Audit) -> None:
     assert "more are not in this report" not in Document(report_bytes(sample)).text
 
 
+def test_long_lists_are_cut_into_tables_that_a_browser_need_not_lay_out_at_once() -> None:
+    rows = [FileRow(path=b"/c/%04d" % each, cls=Class.EXCLUDED, kind="file", rule="r") for each in range(600)]
+    rows += [FileRow(path=b"/u/%04d" % each, cls=Class.UNMANAGED, kind="file") for each in range(600)]
+    document = Document(report_bytes(with_files(empty_audit(), rows)))
+    assert document.unbalanced == []
+    for of in ("Paths of r", "Unmanaged paths"):
+        for numbers in ("1 to 250", "251 to 500", "501 to 600"):
+            assert document.text.count(f"{of}, {numbers}") == 1
+
+
 def test_a_count_of_warnings_beyond_those_kept_is_said(sample: Audit) -> None:
     text = Document(report_bytes(dataclasses.replace(sample, warning_count=1003))).text
     assert "1,000 warnings more are not in this report, of 1,003 in all." in text
