@@ -83,13 +83,13 @@ def cruft_rules(root: Root, packages: Collection[str], warn: Warn) -> CruftRules
 def is_taken(pattern: Pattern) -> bool:
     """Whether a pattern of cruft's reaches only what no person keeps anything in."""
     parts = pattern.components
-    names = tuple(literal(part) for part in parts[:3])
-    if len(names) < 3 or names[2] is None:
+    area = tuple(literal(part) for part in parts[:2])
+    if len(parts) < 3:
         return False
-    if names[:2] in _MADE_AGAIN:
-        return True
+    if area in _MADE_AGAIN:
+        return parts[2][:1] not in b"*?["  # it has to name something
     # The last component says what the file is; a `**` would reach whatever is put there later.
-    return names[:2] in _PACKAGED and DEEP not in parts and parts[-1].endswith(_INDEXES)
+    return area in _PACKAGED and len(parts) > 3 and DEEP not in parts and parts[-1].endswith(_INDEXES)
 
 
 def read_rule_set(data: bytes) -> Iterator[tuple[str, str]]:

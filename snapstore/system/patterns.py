@@ -192,7 +192,7 @@ class Patterns:
         if parent != recent:
             state = self._reach(parent)
             self._recent = (parent, state)
-        if state is None:
+        if state is None or not last:  # the top itself is nobody's pattern
             return ()
         following = state.edges.get(last, state.rest)
         if following is _UNKNOWN:

@@ -23,7 +23,7 @@ _SMALL = 1 << 20
 _LINKS = 4
 _SWAP_MAGIC = b"SWAPSPACE2"
 _PAGE_SIZES = (4096, 8192, 16384, 65536)
-_BYTECODE = re.compile(rb"(.+)/__pycache__/([^/]+)\.[a-z]+-[0-9]+(?:\.opt-[0-9a-z]+)?\.pyc\Z", re.DOTALL).match
+_BYTECODE = re.compile(rb"(.+)/__pycache__/([^/]+?)\.[a-z]+-?[0-9]+(?:\.opt-[0-9a-z]+)?\.pyc\Z", re.DOTALL).match
 
 
 def passes(check: str, root: Root, path: bytes, *, detail: str, owned: Owns) -> bool:
