@@ -119,6 +119,7 @@ WORRIES = {
         Mark("writable by all", SEVERE), "path can be written by everyone", "paths can be written by all"
     ),
     "unverified": Worry(Mark("unverified", SEVERE), "path could not be verified", "paths could not be verified"),
+    "target": Worry(Mark("leads elsewhere", SEVERE), "packaged link leads elsewhere", "packaged links lead elsewhere"),
     "type": Worry(
         Mark("another type", SEVERE),
         "packaged path has become something of another type",
@@ -142,6 +143,7 @@ def worries(row: FileRow) -> list[str]:
         "capabilities": bool(row.capabilities) or "capabilities" in row.changes,
         "writable": plain and bool(mode & stat.S_IWOTH),
         "unverified": "unverified" in row.changes,
+        "target": "target" in row.changes,
         "type": "type" in row.changes,
     }
     return [name for name, there in found.items() if there]

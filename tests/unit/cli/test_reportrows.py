@@ -77,6 +77,7 @@ def test_every_change_is_told_even_if_nothing_more_is_known(change: str) -> None
         (row("content", config=True), []),
         (row("unverified"), ["unverified"]),
         (row("type", kind="link"), ["type"]),
+        (row("target", kind="link"), ["target"]),
         (row("capabilities"), ["capabilities"]),
         (row(cls=Class.UNMANAGED, mode=0o4755), ["setuid"]),
         (row(cls=Class.UNMANAGED, capabilities="cap_net_raw=ep"), ["capabilities"]),
