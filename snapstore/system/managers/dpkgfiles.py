@@ -204,7 +204,7 @@ class Files:
         for path, (package, digest) in self._ucf.items():
             owner = names.get(package)
             gone = owner is None or owner.state == "removed"
-            yield Owned(
+            each = Owned(
                 path,
                 package if owner is None else owner.unique,
                 kind=Kind.FILE,
@@ -214,6 +214,8 @@ class Files:
                 obsolete=gone,
                 optional=gone,
             )
+            override = self._overrides.get(path)
+            yield each if override is None else _override(each, override)
 
     def _find_links(self) -> Iterator[tuple[bytes, bytes]]:
         for path, targets in _LINKS.items():

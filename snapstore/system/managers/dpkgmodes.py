@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Exceptional(NamedTuple):
-    """What is known of one path. `capabilities` is None where nothing is; `scripted`: a postinst script sees to it."""
+    """What is known of one path. `capabilities` is None where nothing is; `scripted`: it is made so after unpacking."""
 
     versions: str
     mode: int
@@ -39,7 +39,7 @@ def table() -> dict[str, dict[bytes, tuple[Exceptional, ...]]]:
             user,
             group,
             None if capabilities == "-" else capabilities,
-            source.startswith("postinst"),
+            not source.startswith("shipped"),
         )
         paths = found.setdefault(package, {})
         paths[path.encode()] = (*paths.get(path.encode(), ()), row)

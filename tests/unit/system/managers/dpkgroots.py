@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snapstore.system.managers.debreference import DebReference
 from snapstore.system.managers.dpkg import Dpkg
-from snapstore.system.packages import Owned
+from snapstore.system.packages import Owned, PackageManager
 from snapstore.system.root import Root
 
 RECORDED = Path(__file__).resolve().parents[3] / "recorded" / "dpkg"
@@ -61,7 +61,8 @@ def look(root: Path, *, reference: DebReference | None = None) -> tuple[list[Own
     """What a root's packages own, and what was told of."""
     told: Told = []
     with Root(os.fsencode(root)) as opened:
-        owned = list(Dpkg(reference=reference).owned(opened, lambda path, reason: told.append((path, reason))))
+        manager: PackageManager = Dpkg(reference=reference)
+        owned = list(manager.owned(opened, lambda path, reason: told.append((path, reason))))
     return owned, told
 
 

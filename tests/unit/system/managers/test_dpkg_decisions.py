@@ -174,11 +174,16 @@ def test_alternatives(tmp_path: Path) -> None:
 def test_ucf(tmp_path: Path) -> None:
     hashes = f"{MD5}  /etc/u\n{MD5}  /etc/unknown\n{MD5}  /etc/gone\n{MD5}  /etc/a\nnonsense\n"
     registry = b"a \t /etc/u\na\t/etc/new\nleft \t /etc/gone\na\t/etc/a\nnonsense\n"
-    files = {b"var/lib/ucf/hashfile": hashes.encode(), b"var/lib/ucf/registry": registry}
+    files = {
+        b"var/lib/ucf/hashfile": hashes.encode(),
+        b"var/lib/ucf/registry": registry,
+        ADMIN + b"statoverride": b"root adm 640 /etc/u\n",
+    }
     owned, told = look(decided(tmp_path, files))
     assert len(told) == 2
     found = {each.path: (each.package, each.digest, each.obsolete) for each in owned if each.config}
     digest = Digest("md5", RAW)
+    assert by_path(owned, "a")[b"/etc/u"].mode == 0o640
     assert found == {
         b"/etc/u": ("a", digest, False),
         b"/etc/new": ("a", None, False),
