@@ -28,6 +28,7 @@ from snapstore.system.managers.debreference import DebReference
 from snapstore.system.managers.dpkg import Dpkg
 from snapstore.system.managers.pacman import Pacman
 from snapstore.system.managers.rpm import Rpm
+from snapstore.system.managers.rpmkeys import imported_keys
 from snapstore.system.packages import Owned, Ownership, Package, PackageManager, Warn
 from snapstore.system.record import Row, Scope
 from snapstore.system.root import Root
@@ -111,7 +112,7 @@ class Inspection:
         rows: list[Row] = list(capture_repositories(self._root, self._progress.warn))
         for manager in self._managers:
             if isinstance(manager, Rpm):
-                rows += manager.imported_keys(self._root, self._progress.warn)
+                rows += imported_keys(self._root, self._progress.warn)
         return rows
 
     # -- ownership ----------------------------------------------------------------------------------------------------
