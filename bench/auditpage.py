@@ -1,4 +1,4 @@
-"""The page docs/audit-figures.md, from the figures in docs/audit-figures.json: `python -m bench.auditpage` writes it."""
+"""The page docs/audit-figures.md from the figures in docs/audit-figures.json: `python -m bench.auditpage` writes it."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def _mutations(families: Mapping[str, Any]) -> Iterator[str]:
     yield "## Seeded mutations"
     yield ""
     yield "Each mutation is made alone in a fresh copy of a root. snapstore has found it only if it reports every path"
-    yield "concerned in its class and with exactly what differs, and reports nothing else. Another tool has found it if it"
-    yield "reports anything at all about any of the paths. *Reported without cause*: paths that no mutation explains, or"
-    yield "that were touched in a way that changes nothing. The paths that packages make at run time, or that are left"
-    yield "out by a rule, count as found where they are accounted for as such."
+    yield "concerned in its class and with exactly what differs, and reports nothing else. Another tool has found it if"
+    yield "it reports anything at all about any of the paths. *Reported without cause*: paths that no mutation explains"
+    yield "or that were touched in a way that changes nothing. Paths that packages make at run time, or that a rule"
+    yield "leaves out, count as found where they are accounted for as such."
     for name, title in _FAMILIES.items():
         if name in families:
             yield from ("", f"### {title}", "", *summary_table(families[name]), "", *mutation_table(families[name]))
@@ -125,9 +125,9 @@ def _web(web: Mapping[str, Any]) -> Iterator[str]:
     results = _results(web["results"])
     yield "## A web and database server"
     yield ""
-    yield "Debian 12 with apache2, mediawiki and postgresql as apt installs them, its package caches left in place, a wiki"
-    yield f"set up and a table filled: {web['files']:,} files, {megabytes(web['bytes'])} in them,"
-    yield f"{megabytes(web['bytes_on_disk'])} on disk; {megabytes(web['database_bytes'])} of it the database's live files."
+    yield "Debian 12 with apache2, mediawiki and postgresql as apt installs them, its package caches left in place, a"
+    yield f"wiki set up and a table filled: {web['files']:,} files, {megabytes(web['bytes'])} in them,"
+    yield f"{megabytes(web['bytes_on_disk'])} on disk, {megabytes(web['database_bytes'])} of that the live database."
     yield ""
     yield from _classes(web["classes"])
     yield ""
@@ -158,7 +158,7 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    rows = [("class", "files", "directories", "others", "bytes")]
+    rows: list[tuple[str, ...]] = [("class", "files", "directories", "others", "bytes")]
     rows += [
         (name, *(f"{each[key]:,}" for key in ("files", "directories", "others")), megabytes(each["size"]))
         for name, each in classes.items()
@@ -198,10 +198,8 @@ def _looking(results: Results, place: str) -> list[str]:
 
 def _conditions(results: Results) -> Iterator[str]:
     yield f"Medians of {results.rounds} rounds in which the tools take turns, everything in memory before. "
-    yield from (
-        "",
-        *_markdown([("tool", "version", "how it ran"), *((t.name, t.version, t.note) for t in results.tools)]),
-    )
+    tools = [(tool.name, tool.version, tool.note) for tool in results.tools]
+    yield from ("", *_markdown([("tool", "version", "how it ran"), *tools]))
     if results.absent:
         yield from ("", f"Not found: {', '.join(results.absent)}.")
     yield ""

@@ -35,8 +35,8 @@ OWN = "snapstore audit"
 class Family:
     """One kind of root: the versions of the tools by name; by mutation, whether it is no change, and who told of it.
 
-    `beside` counts, by tool, what was reported that no mutation explains. `items` and `found` are paths: how many had to
-    be reported as what they are, and how many were.
+    `beside` counts, by tool, what was reported that no mutation explains. `items` and `found` are paths: how many had
+    to be reported as what they are, and how many were.
     """
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 
 from tests.system.mutations import (
@@ -17,6 +16,7 @@ from tests.system.mutations import (
     acl_entry,
     additions,
     append,
+    both,
     capability,
     changed,
     device,
@@ -106,9 +106,9 @@ def _metadata() -> Iterator[Mutation]:
     yield one("group", b"/usr/bin/factor", owner(-1, 4), ownership)
     yield one("owner of a directory", b"/usr/games", owner(1, 1), ownership)
     yield one("owner of a link", b"/usr/bin/pidof", owner(1, -1), ownership)
-    yield one("owner and mode at once", b"/usr/bin/chage", lambda path: (owner(1, -1)(path), mode(0o755)(path))[1],
+    yield one("owner and mode at once", b"/usr/bin/chage", both(owner(1, -1), mode(0o755)),
               changed("mode", "owner"))  # fmt: skip
-    yield one("content and mode at once", b"/usr/bin/csplit", lambda path: (append(path), mode(0o775)(path))[1],
+    yield one("content and mode at once", b"/usr/bin/csplit", both(append, mode(0o775)),
               changed("content", "mode"))  # fmt: skip
     yield one("capability added", b"/usr/bin/split", capability("cap_net_raw,cap_setuid=ep"), changed("capabilities"))
     yield one("user attribute", b"/usr/bin/ptx", xattr(b"user.note", b"mine"), attributes)
@@ -125,8 +125,8 @@ def _types() -> Iterator[Mutation]:
     yield one("file replaced by a link to its own copy", b"/usr/bin/numfmt", _moved_and_linked(b".orig"), kind,
               beside=(b"/usr/bin/numfmt.orig",))  # fmt: skip
     yield one("file replaced by an empty directory", b"/usr/bin/dircolors", directory, kind)
-    yield one("file replaced by a named pipe", b"/usr/bin/sum", lambda path: (remove(path), fifo(path))[1], kind)
-    yield one("file replaced by a device", b"/usr/bin/cksum", lambda path: (remove(path), device(path))[1], kind)
+    yield one("file replaced by a named pipe", b"/usr/bin/sum", both(remove, fifo), kind)
+    yield one("file replaced by a device", b"/usr/bin/cksum", both(remove, device), kind)
     yield one("configuration file linked to /dev/null", b"/etc/default/cron", link_to(b"/dev/null"), kind)
 
 
@@ -192,7 +192,7 @@ def _deletions(root: bytes) -> Iterator[Mutation]:
     )
 
     def moved(root: bytes) -> None:
-        shutil.move(root + b"/usr/share/doc/tar", root + b"/usr/share/doc/tar-moved")
+        os.rename(root + b"/usr/share/doc/tar", root + b"/usr/share/doc/tar-moved")
         os.symlink(b"tar-moved", root + b"/usr/share/doc/tar")
 
     # What the package ships is still found by its own names, as dpkg finds it: only the directory is another thing.

@@ -71,6 +71,16 @@ def one(
     return Mutation(name=name, make=lambda root: make(root + path), expected={path: said}, beside=beside)
 
 
+def both(*makes: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """One after the other, at the same path."""
+
+    def make(path: bytes) -> None:
+        for each in makes:
+            each(path)
+
+    return make
+
+
 # -- content --------------------------------------------------------------------------------------------------------
 
 

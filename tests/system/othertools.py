@@ -74,9 +74,8 @@ def dpkg_verify(root: bytes) -> Reported:
 def debsums_all(root: bytes) -> Reported:
     """What `debsums --all --changed` says; what it cannot find is on standard error."""
     install_tools("debsums")
-    done = subprocess.run(
-        ["debsums", "--all", "--changed", b"--root=" + root], env=_C, capture_output=True, check=False, timeout=600
-    )
+    command: list[str | bytes] = ["debsums", "--all", "--changed", b"--root=" + root]
+    done = subprocess.run(command, env=_C, capture_output=True, check=False, timeout=600)
     said = {line: b"changed" for line in done.stdout.splitlines() if line.startswith(b"/")}
     return _in_root(root, {**said, **_lines(done.stderr, _DEBSUMS)})
 
@@ -90,7 +89,7 @@ def cruft_ng(root: bytes) -> Reported:
     try:
         for archive in _cruft_archives():
             packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", archive], check=True, capture_output=True).stdout
-            unpack = ["tar", "-x", "--keep-directory-symlink", "-C", layers[2]]
+            unpack: list[str | bytes] = ["tar", "-x", "--keep-directory-symlink", "-C", layers[2]]
             subprocess.run(unpack, input=packed, check=True)
         # Its locate database wants a group and a name that the packages' scripts would have made.
         setup = "groupadd -f -r plocate\nln -sf ../sbin/updatedb.plocate /usr/bin/updatedb\n"

@@ -14,6 +14,7 @@ from tests.system.mutations import (
     acl_entry,
     additions,
     append,
+    both,
     capability,
     changed,
     directory,
@@ -90,7 +91,7 @@ def _metadata() -> Iterator[Mutation]:
     yield one("owner of a directory", b"/var/empty", owner(5, -1), ownership)
     yield one("owner of a link", b"/usr/bin/alias", owner(1, -1), ownership)
     yield one("owner and mode at once", b"/etc/demo/secret.conf",
-              lambda path: (owner(0, 0)(path), mode(0o644)(path))[0], changed("mode", "owner"))  # fmt: skip
+              both(owner(0, 0), mode(0o644)), changed("mode", "owner"))  # fmt: skip
     yield one("capability added", _DATA % 9, capability("cap_setuid=ep"), changed("capabilities"))
     yield one("user attribute", _DATA % 10, xattr(b"user.note", b"mine"), attributes)
     yield one("ACL", _DATA % 11, acl_entry, attributes)
@@ -104,7 +105,7 @@ def _types() -> Iterator[Mutation]:
     yield one("file replaced by a link", _DATA % 13, link_to(b"data14.txt"), changed("type"))
     yield one("file replaced by an empty directory", _DATA % 14, directory, changed("type"))
     yield one("file replaced by a name of another", _DATA % 15, hard_link_to(b"data16.txt"), changed("content"))
-    yield one("file replaced by a named pipe", _DATA % 17, lambda path: (remove(path), fifo(path))[1], changed("type"))
+    yield one("file replaced by a named pipe", _DATA % 17, both(remove, fifo), changed("type"))
 
 
 def _deletions(root: bytes) -> Iterator[Mutation]:

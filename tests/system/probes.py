@@ -55,8 +55,10 @@ package probe-tool 1.0
 tree=$work/probe-divert
 mkdir -p "$tree/usr/bin" "$tree/DEBIAN"
 echo diverting > "$tree/usr/bin/probe-tool"
-printf '#!/bin/sh\n%s --package probe-divert --rename --divert /usr/bin/probe-tool.distrib --add /usr/bin/probe-tool\n' \
-    dpkg-divert > "$tree/DEBIAN/preinst"
+cat > "$tree/DEBIAN/preinst" <<'SCRIPT'
+#!/bin/sh
+dpkg-divert --package probe-divert --rename --divert /usr/bin/probe-tool.distrib --add /usr/bin/probe-tool
+SCRIPT
 chmod 755 "$tree/DEBIAN/preinst"
 package probe-divert 1.0
 tree=$work/probe-gone

@@ -73,8 +73,8 @@ apache2ctl configtest
 class Recipe:
     """How a root is made: `steps` run in it with sh(1), in order, after the packages are installed.
 
-    `minimal`: debootstrap's minbase variant. `keep_archives`: the downloaded packages stay in apt's cache, as they do on
-    an ordinary system; otherwise they are put beside the root (`archives_of`).
+    `minimal`: debootstrap's minbase variant. `keep_archives`: the downloaded packages stay in apt's cache, as on an
+    ordinary system; otherwise they are put beside the root (`archives_of`).
     """
 
     name: str
@@ -104,7 +104,10 @@ def cache_directory() -> str:
 
 
 def finished(recipe: Recipe) -> bytes:
-    """The path of the finished root, built now if need be. It is never changed: use `copy_of`. Skips where it cannot be."""
+    """The path of the finished root, built now if need be.
+
+    Nobody may change it: `copy_of` is for that. Skips the test where it cannot be built.
+    """
     if os.geteuid() != 0:
         pytest.skip("building a root takes uid 0")
     os.makedirs(cache_directory(), exist_ok=True)
@@ -133,7 +136,7 @@ def _set_aside(root: bytes) -> None:
     cached = os.path.join(root, b"var/cache/apt/archives")
     for name in os.listdir(cached):
         if name.endswith(b".deb"):
-            shutil.move(os.path.join(cached, name), os.path.join(archives_of(root), name))
+            os.rename(os.path.join(cached, name), os.path.join(archives_of(root), name))
 
 
 @contextlib.contextmanager
@@ -182,10 +185,10 @@ def remove_tree(top: bytes) -> None:
 
 def install_tools(*packages: str) -> None:
     """Nothing; the Debian packages are installed on this machine. Skips where they are not and cannot be."""
-    shown = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *packages],
-                           capture_output=True, check=False, text=True) if shutil.which("dpkg-query") else None  # fmt: skip
-    if shown is None:
+    if shutil.which("dpkg-query") is None:
         pytest.skip("there is no dpkg here to install " + " ".join(packages))
+    command = ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *packages]
+    shown = subprocess.run(command, capture_output=True, check=False, text=True)
     missing = sorted(set(packages) - set(re.findall(r"^installed (\S+)$", shown.stdout, re.MULTILINE)))
     if not missing:
         return

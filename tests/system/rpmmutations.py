@@ -15,6 +15,7 @@ from tests.system.mutations import (
     acl_entry,
     additions,
     append,
+    both,
     capability,
     changed,
     directory,
@@ -97,7 +98,7 @@ def _metadata() -> Iterator[Mutation]:
     yield one("owner of a directory", b"/usr/lib/alpha", owner(5, -1), ownership)
     yield one("owner of a link", b"/usr/share/alpha/relative", owner(1, -1), ownership)
     yield one("owner and mode at once", b"/etc/alpha/conf.d/1.conf",
-              lambda path: (owner(1, 1)(path), mode(0o600)(path))[0], changed("mode", "owner"))  # fmt: skip
+              both(owner(1, 1), mode(0o600)), changed("mode", "owner"))  # fmt: skip
     yield one("user attribute", b"/etc/alpha/conf.d/2.conf", xattr(b"user.note", b"mine"), attributes)
     yield one("ACL", b"/etc/alpha/conf.d/3.conf", acl_entry, attributes)
     yield one("immutable", b"/etc/alpha/conf.d/4.conf", flag("i"), attributes)
@@ -112,7 +113,7 @@ def _types() -> Iterator[Mutation]:
     yield one("file replaced by a name of another", b"/usr/share/beta-md5-1/second", hard_link_to(b"first"),
               changed("content"), beside=(b"/usr/share/beta-md5-1/first",))  # fmt: skip
     yield one("file replaced by a named pipe", b"/usr/share/zeta-1/second",
-              lambda path: (remove(path), fifo(path))[1], changed("type"))  # fmt: skip
+              both(remove, fifo), changed("type"))  # fmt: skip
 
 
 def _deletions(root: bytes) -> Iterator[Mutation]:

@@ -131,9 +131,9 @@ def score(before: Report, after: Report, mutations: Iterable[Mutation]) -> Score
             wrong.append(f"{key[0]!r}: {_shown(old)} became {_shown(new)}")
     # A path of which nothing may be said must have no row of its own either.
     for path, said in expected.items():
-        new = [row for (here, _, _), row in after.rows.items() if here == path and not row.get("contents")]
-        if said == SILENT and new:
-            wrong.append(f"{path!r}: {_shown(new[0])} although nothing was changed")
+        own = [row for (here, _, _), row in after.rows.items() if here == path and not row.get("contents")]
+        if said == SILENT and own:
+            wrong.append(f"{path!r}: {_shown(own[0])} although nothing was changed")
     return Score(frozenset(found), {path: each for path, each in missed.items() if each[0] != SILENT}, tuple(wrong))
 
 
