@@ -123,6 +123,7 @@ MACHINE = [
     ("/etc/systemd/system/multi-user.target.wants", True, "unit-directories"),
     ("/usr/local/bin", True, "base-directories"),
     ("/srv", True, "base-directories"),
+    ("/var/www/html", True, "web-directories"),
 ]
 
 
