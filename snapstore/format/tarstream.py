@@ -138,8 +138,8 @@ def header_blocks(member: Member) -> bytes:
     header = _ustar(member, shown, size=size)
     if not records:
         return header + sparse_map
-    # The character set has to be known before the names it is about.
-    order = sorted(records, key=lambda keyword: (keyword != b"hdrcharset", keyword))
+    # The character set has to be known before the names it is about; of two paths Python takes the last.
+    order = sorted(records, key=lambda each: (each != b"hdrcharset", each.startswith(b"GNU.sparse."), each))
     body = b"".join([_record(keyword, records[keyword]) for keyword in order])
     before = _ustar(
         Member(path=b"", mtime=(max(seconds, 0), 0)), b"PaxHeaders.0/" + _last_name(path), size=len(body), type=PAX

@@ -71,7 +71,7 @@ _COLUMNS = ", ".join(_Row._fields)
 
 @dataclass(slots=True)
 class Counts:
-    """What trees hold; `made` counts directories that no entry stood for."""
+    """What trees hold; `made` counts directories that no entry stood for, but for the top."""
 
     files: int = 0
     directories: int = 0
@@ -298,7 +298,7 @@ class _Builder:
         if self._missing is None:
             raise SpoolError(f"the directory {shown_key(key)} is not there, but something in it is")
         entry = replace(self._missing, name=key.rpartition(b"\0")[2] or self._missing.name, tree=NO_TREE)
-        self._counts.made += 1
+        self._counts.made += key != b""
         self._counts.add(Kind.DIRECTORY, 0)
         self._levels.append(_Level(key, entry_element(entry), TreeWriter(self._put)))
 
