@@ -6,7 +6,6 @@ Whatever is wrong ends the import with RequestError and leaves no snapshot.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,9 +28,8 @@ from snapstore.ops.progress import Progress
 from snapstore.ops.recorder import Recorder
 from snapstore.ops.scopes import BY_NAME
 from snapstore.ops.snapfile import ITEMS, LIST_LIMIT, read_list, rows_of
-from snapstore.ops.snapshot import LocalState
+from snapstore.ops.snapshot import LocalState, open_lane
 from snapstore.ops.spool import SPOOL_LIMIT, Counts, Key, Spool, SpoolError, key_of, shown_key
-from snapstore.store.lane import Lane
 from snapstore.store.repository import Store
 from snapstore.store.session import WriteOptions
 from snapstore.system.schema import SCOPES
@@ -93,9 +91,7 @@ def import_archive(
     `read` is given a number of bytes and gives as many or fewer, none at the end. RequestError where the archive is
     not what it should be, StoreError where the store fails, CancelledError when stopped: then there is no snapshot.
     """
-    directory = os.path.join(local.state, store.id.hex().encode())
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    with Lane(directory) as lane, Spool(limit=options.spool) as spool:
+    with open_lane(store, local) as lane, Spool(limit=options.spool) as spool:
         recorder = Recorder(store, lane, tool=TOOL, options=WriteOptions())
         try:
             run = _Import(store, recorder, spool, options=options, progress=progress, cancellation=cancellation)
