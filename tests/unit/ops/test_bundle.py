@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,11 +135,13 @@ def test_a_file_whose_chunks_are_not_its_size_is_damage(store: Store) -> None:
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> tuple[Machine, bytes, set[str]]:
+def odd(tmp_path: Path) -> Iterator[tuple[Machine, bytes, set[str]]]:
     oddities.allow_depth()
     made = machine(os.fsencode(tmp_path))
     source = os.fsencode(tmp_path / "source")
-    return made, source, oddities.build(source)
+    yield made, source, oddities.build(source)
+    oddities.unbuild(source)
+    oddities.unbuild(os.fsencode(tmp_path / "target"))
 
 
 def test_gnu_tar_unpacks_everything_that_tar_knows(odd: tuple[Machine, bytes, set[str]], tmp_path: Path) -> None:
@@ -158,8 +161,6 @@ def test_gnu_tar_unpacks_everything_that_tar_knows(odd: tuple[Machine, bytes, se
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, b""), features
     differences = compare(source, os.fsencode(target) + b"/root" + source, ignore=(*NOT_IN_TAR, *ignored))
-    oddities.unbuild(os.fsencode(target))
-    oddities.unbuild(source)
     assert differences == []
 
 
