@@ -186,10 +186,11 @@ class Inspection:
             )
             for cls, counts in by_class.items()
         ]  # fmt: skip
-        managers = {package.manager for package in packages}
+        managers = {manager.name for manager in self._managers}
         rows += [
             Policy(name="skip-packaged", value="yes" if self._options.skip_packaged else "no"),
             Policy(name="managers", value=" ".join(sorted(managers))),
+            Policy(name="rules-refused", value=str(rules.refused)),
         ]
         rows += [
             Policy(name=f"not-entered {number}", value=os.fsdecode(path))
