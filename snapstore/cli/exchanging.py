@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snapstore.cli.exchanged import ExportSummary, ImportSummary
-from snapstore.cli.keeping import INCOMPLETE, _label
+from snapstore.cli.keeping import INCOMPLETE, label
 from snapstore.cli.names import clean, path_fields, shown
 from snapstore.cli.output import complain, json_line
 from snapstore.cli.parameters import SNAPSHOT, Command
@@ -122,8 +122,8 @@ Examples:
 Exit codes: 0 done; 3 done, but something could not be taken over as it was; 1 failed; 130 stopped.""",
 )
 @click.argument("file", metavar="FILE", type=_FILE)
-@click.option("--name", callback=_label, help="A name for the snapshot, instead of the one that it had.")
-@click.option("--tag", "tags", multiple=True, callback=_label, help="One more tag to find it by.  [repeatable]")
+@click.option("--name", callback=label, help="A name for the snapshot, instead of the one that it had.")
+@click.option("--tag", "tags", multiple=True, callback=label, help="One more tag to find it by.  [repeatable]")
 @click.option("--any-ratio", is_flag=True, help="Take an archive that expands to more than 200 times its size.")
 @verb
 def import_(run: Run, /, *, file: bytes, name: str | None, tags: tuple[str, ...], any_ratio: bool) -> int:

@@ -67,7 +67,7 @@ def init(
     run.output.summarise(Created(backend.url, config))
 
 
-def _label(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> object:
+def label(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> object:
     """A name or tags that a person can read and type again."""
     for each in (value,) if isinstance(value, str) else value or ():
         if not each or not each.isprintable() or len(each) > _LABEL_LIMIT or each != each.strip():
@@ -105,8 +105,8 @@ Exit codes: 0 done; 3 done, but some files could not be read; 1 failed; 130 stop
     "--reference", "references", metavar="DIR", multiple=True, type=click.Path(path_type=bytes),
     help="Of a system, take modes, owners and links from the .deb files in a directory.  [repeatable]",
 )  # fmt: skip
-@click.option("--name", callback=_label, help="A name for the snapshot; of several with one name the newest is meant.")
-@click.option("--tag", "tags", multiple=True, callback=_label, help="A tag to find it by.  [repeatable]")
+@click.option("--name", callback=label, help="A name for the snapshot; of several with one name the newest is meant.")
+@click.option("--tag", "tags", multiple=True, callback=label, help="A tag to find it by.  [repeatable]")
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out what matches.  [repeatable]")
 @click.option("--include", metavar="PATTERN", multiple=True, help="Keep what matches after all.  [repeatable]")
 @click.option(
