@@ -82,7 +82,7 @@ class Files:
             for record in self._records:
                 stem = info.stem(record)
                 stems.add(stem)
-                yield from self._of(record, info.listing(stem))
+                yield from self._of(record, info.listing(stem, removed=record.state == "removed"))
             with Trouble(self._warn, INFO) as trouble:
                 for stem in info.stems():
                     if stem not in stems:
@@ -257,8 +257,9 @@ def _override(each: Owned, override: Override) -> Owned:
 
 def _except(each: Owned, row: Exceptional) -> Owned:
     return each._replace(
-        mode=row.mode, user=row.user, group=row.group, uid=None, gid=None, capabilities=row.capabilities
-    )
+        mode=row.mode, user=row.user, group=row.group, uid=None, gid=None,
+        capabilities=each.capabilities if row.capabilities is None else row.capabilities,
+    )  # fmt: skip
 
 
 def _as_shipped(each: Owned, entry: Shipped) -> Owned:
@@ -276,6 +277,7 @@ def _as_shipped(each: Owned, entry: Shipped) -> Owned:
         size=entry.size if entry.kind is Kind.FILE else None,
         target=entry.target if entry.kind is Kind.SYMLINK else None,
         rdev=entry.rdev if entry.kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else None,
+        capabilities="",  # a package file cannot hold any
         usual=False,
     )
 

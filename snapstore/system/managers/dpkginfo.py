@@ -94,8 +94,11 @@ class Info:
         """All that there are lists for, sorted."""
         return sorted(name[:-5] for name in self._times if name.endswith(b".list"))
 
-    def listing(self, stem: bytes) -> Listing:
-        """What there is of one package; trouble is told of, and the listing then is not whole."""
+    def listing(self, stem: bytes, *, removed: bool = False) -> Listing:
+        """What there is of one package; trouble is told of, and the listing then is not whole.
+
+        Of a removed package dpkg keeps the list of its configuration files, and no digests.
+        """
         found = Listing()
         with Trouble(self._warn, INFO + b"/" + stem + b".list") as trouble:
             data = self._read(stem + b".list", trouble)
@@ -105,7 +108,7 @@ class Info:
                 found.top = True
                 del found.paths[0]
             found.whole = not trouble.count
-        if stem + b".md5sums" in self._times or found.paths:
+        if stem + b".md5sums" in self._times or (found.paths and not removed):
             with Trouble(self._warn, INFO + b"/" + stem + b".md5sums") as trouble:
                 data = self._read(stem + b".md5sums", trouble)
                 if data:
