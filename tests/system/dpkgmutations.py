@@ -254,7 +254,7 @@ def _decisions() -> Iterator[Mutation]:
     yield step(
         "alternative chosen by hand",
         "update-alternatives --set probe-choice /usr/lib/probe/one",
-        {b"/etc/alternatives/probe-choice": GENERATED}, beside=_DATABASES,
+        {b"/etc/alternatives/probe-choice": UNMANAGED}, beside=_DATABASES,
     )  # fmt: skip
     yield step(
         "user added",

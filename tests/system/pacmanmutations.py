@@ -73,7 +73,17 @@ def _contents() -> Iterator[Mutation]:
         make=lambda root: append(root + b"/bin/private"),
         expected={b"/usr/bin/private": content},
     )
-    yield one("put where nothing is to be extracted", b"/usr/share/locale/de/demo.mo", write(b"mine\n"), content)
+    unwanted = b"/usr/share/locale/de"
+
+    def put(root: bytes) -> None:
+        os.makedirs(root + unwanted)
+        write(b"mine\n")(root + unwanted + b"/demo.mo")
+
+    # The directory is what the package would have made of it; only the file in it is another one.
+    yield Mutation(
+        name="put where nothing is to be extracted", make=put,
+        expected={unwanted: SILENT, unwanted + b"/demo.mo": content},
+    )  # fmt: skip
 
 
 def _metadata() -> Iterator[Mutation]:

@@ -49,8 +49,9 @@ package probe 2.0
 dpkg -i "$work/probe.deb"
 
 tree=$work/probe-tool
-mkdir -p "$tree/usr/bin"
+mkdir -p "$tree/usr/bin" "$tree/usr/share/doc/probe-tool"
 echo tool > "$tree/usr/bin/probe-tool"
+echo tool > "$tree/usr/share/doc/probe-tool/README"  # or dpkg would think that nothing of the package is left
 package probe-tool 1.0
 tree=$work/probe-divert
 mkdir -p "$tree/usr/bin" "$tree/DEBIAN"
