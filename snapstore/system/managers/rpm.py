@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from snapstore.errors import PackageDatabaseError
 from snapstore.system.managers import rpmlocks, rpmreasons
-from snapstore.system.managers.rpmdatabase import DIRECTORIES, FILES, Database, ask, find_databases
+from snapstore.system.managers.rpmdatabase import DIRECTORIES, FILES, ask, find_databases
 from snapstore.system.managers.rpmfiles import is_mixed, owned_by, settled
 from snapstore.system.managers.rpmkeys import PACKAGE_NAME
-from snapstore.system.managers.rpmquery import (
-    FILES as FILE_TAGS,
-)
-from snapstore.system.managers.rpmquery import (
-    PACKAGE,
-    DamagedValueError,
-    Header,
-    unambiguous_names,
-    version_of,
-)
+from snapstore.system.managers.rpmquery import FILES as FILE_TAGS
+from snapstore.system.managers.rpmquery import PACKAGE, DamagedValueError, Header, unambiguous_names, version_of
 from snapstore.system.managers.trouble import Trouble
 from snapstore.system.packages import Owned, Package, Warn, stamp_files
-from snapstore.system.root import Root, RootError
+from snapstore.system.root import Root
 
 _STAMPED = (
     *(directory + b"/" + name for directory in DIRECTORIES for name in FILES),
@@ -42,7 +33,7 @@ class Rpm:
         """Whether there is a database of rpm, be it damaged or empty, or one that cannot be looked at."""
         try:
             return bool(find_databases(root))
-        except RootError:
+        except PackageDatabaseError:
             return True
 
     def stamp(self, root: Root) -> bytes:
@@ -60,7 +51,7 @@ class Rpm:
         reasons = rpmreasons.read_reasons(root, warn)
         holds = rpmlocks.Holds(rpmlocks.read_locks(root, _unheard))
         found: dict[tuple[str, str, str], Package] = {}
-        for database in _databases(root, warn):
+        for database in find_databases(root, warn):
             headers = ask(root, database, PACKAGE, warn)
             with Trouble(warn, database.path) as trouble:
                 for header in headers:
@@ -79,7 +70,7 @@ class Rpm:
 
     def owned(self, root: Root, warn: Warn) -> Iterator[Owned]:
         """Every path of every package. PackageDatabaseError."""
-        for database in _databases(root, warn):
+        for database in find_databases(root, warn):
             headers = _named(ask(root, database, FILE_TAGS, warn))
             with Trouble(warn, database.path) as trouble:
                 yield from settled(
@@ -90,16 +81,6 @@ class Rpm:
 
 def _unheard(path: bytes, reason: str) -> None:
     """Nothing; `decisions` tells of the same trouble with the same files."""
-
-
-def _databases(root: Root, warn: Warn) -> list[Database]:
-    try:
-        return find_databases(root, warn)
-    except RootError as error:
-        path = os.fsdecode(error.filename or b"/var/lib/rpm")
-        raise PackageDatabaseError(
-            f"{path} cannot be looked at: {error.strerror}", advice="run it as root, or leave the system's packages out"
-        ) from error
 
 
 def _package(header: Header, reasons: rpmreasons.Reasons, holds: rpmlocks.Holds, trouble: Trouble) -> Package | None:

@@ -43,6 +43,9 @@ _NDB_SLOT = struct.Struct("<4sIII")
 _NDB_PAGE, _NDB_BLOCK = 4096, 16
 _BDB_MAGICS = {struct.pack(order + "I", 0x061561) for order in "<>"}
 _HEADER_LIMIT = 1 << 28
+_HEADER_LEAST = 24
+"""Two counts and one entry. rpm takes an empty value for the end of its table."""
+
 _EXPLAINED = (b"error: rpmdbNextIterator: skipping", b"Header ", b"Package ")
 """How the lines start with which rpm says that it leaves a header out; those are found by their absence."""
 
@@ -55,7 +58,7 @@ class Database(NamedTuple):
 
 
 def find_databases(root: Root, warn: Warn | None = None) -> list[Database]:
-    """The databases of a root, each once however many directories lead to it. RootError where one cannot be seen.
+    """The databases of a root, each once however many directories lead to it. PackageDatabaseError.
 
     That /root cannot be looked into is a warning: it is where rpm keeps its database on systems that are not made of
     rpm packages, and closed to everybody but root.
@@ -70,7 +73,10 @@ def find_databases(root: Root, warn: Warn | None = None) -> list[Database]:
             ]
         except RootError as error:
             if directory != _PRIVATE or error.errno not in (errno.EACCES, errno.EPERM):
-                raise
+                raise PackageDatabaseError(
+                    f"{os.fsdecode(directory)} cannot be looked into: {error.strerror}",
+                    advice="run it as root, if the root is that of a running system",
+                ) from error
             if warn is not None:
                 warn(directory, f"it cannot be seen whether there is a database of rpm: {error.strerror}")
             continue
@@ -229,7 +235,7 @@ def _blob(connection: sqlite3.Connection, number: int, trouble: Trouble) -> byte
     except sqlite3.DatabaseError as error:
         trouble(f"record {number} cannot be read, so what it owns is not known: {error}")
         return None
-    if row is None or not isinstance(row[0], bytes):
+    if row is None or not isinstance(row[0], bytes) or len(row[0]) < _HEADER_LEAST:
         trouble(f"record {number} is no header, so what it owns is not known")
         return None
     return row[0]
@@ -238,7 +244,7 @@ def _blob(connection: sqlite3.Connection, number: int, trouble: Trouble) -> byte
 def _ndb_records(path: bytes, database: Database, trouble: Trouble) -> Iterator[tuple[int, bytes]]:
     """Numbers and headers of rpm's own format: pages of slots, each of which says where a header is.
 
-    Numbers are little-endian. A slot: its mark, the number of the header (0 for a free one), first block and number of
+    Numbers are little-endian. A slot: its mark, the number of the header (0 for a free slot, and then all is 0), first block and number of
     blocks of 16 bytes. There: a mark, the number again, a generation, the length, and the header. rpm reads it with
     lib/backend/ndb/rpmpkg.c.
     """
@@ -258,13 +264,15 @@ def _ndb_records(path: bytes, database: Database, trouble: Trouble) -> Iterator[
             if mark != b"Slot":
                 raise _unreadable(database, "its table of records is damaged")
             if not number:
+                if first or blocks:
+                    trouble("a record has no number, so what it owns is not known")
                 continue
             header = (
                 b""
                 if number in seen
                 else _ndb_blob(file.fileno(), number, first, min(blocks, size // _NDB_BLOCK - first))
             )
-            if header:
+            if len(header) >= _HEADER_LEAST:
                 seen.add(number)
                 yield number, header
             else:
