@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := build/demo
 
-.PHONY: help install demo test lint format types layers vectors bench bench-micro bench-rivals man clean
+.PHONY: help install demo test test-system lint format types layers vectors bench bench-micro bench-system bench-rivals \
+	man clean
 
 help:
 	@echo "make demo          snapshot real trees of this machine, twice, restore, compare"
@@ -14,6 +15,8 @@ help:
 	@echo "make lint types layers   the other checks that a change has to pass"
 	@echo "make bench         compare with every rival on PATH (make bench-rivals installs some)"
 	@echo "make bench-micro   micro-benchmarks"
+	@echo "make test-system   all tests with real package managers and roots; as root, minutes, packages by apt"
+	@echo "make bench-system  what audits find beside other tools, what system snapshots cost; writes the page"
 	@echo "make man           man pages into build/man"
 
 install: $(STAMP)
@@ -29,6 +32,10 @@ demo: install
 
 test: install
 	$(BIN)/pytest
+
+# Roots are built once, with debootstrap and this machine's own package sources, and kept in the user's cache.
+test-system: install
+	SNAPSTORE_SYSTEM_TESTS=whole $(BIN)/pytest tests/system
 
 lint: install
 	$(BIN)/ruff check .
@@ -52,6 +59,10 @@ bench: install
 
 bench-micro: install
 	$(BIN)/pytest bench --benchmark-only
+
+bench-system: install
+	$(BIN)/python -m bench.mutations
+	$(BIN)/python -m bench.systems
 
 bench-rivals:
 	sh bench/install_rivals.sh

@@ -46,7 +46,7 @@ def save(figures: Figures, *, path: str = JSON, page: str = PAGE) -> None:
         with open(page, encoding="utf-8") as stream:
             kept = re.search(re.escape(_BEGIN) + "(.*?)" + re.escape(_END), stream.read(), re.DOTALL)
         remarks = kept.group(1).strip("\n") if kept else ""
-    for name, text in ((path, json.dumps(figures, indent=1, sort_keys=True) + "\n"), (page, write(figures, remarks))):
+    for name, text in ((path, json.dumps(figures, indent=1) + "\n"), (page, write(figures, remarks))):
         with open(name + ".new", "w", encoding="utf-8") as stream:
             stream.write(text)
         os.replace(name + ".new", name)
