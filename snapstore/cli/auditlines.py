@@ -57,7 +57,9 @@ class FileLine:
     def text(self, *, verbose: bool) -> str:
         """The path and what is different about it."""
         row = self.row
-        path = shown(row.path) + ("/*" if row.contents else "/" if row.tree else "")
+        path = shown(row.path)
+        if row.tree:
+            path = path.rstrip("/") + ("/*" if row.contents else "/")
         about = list(_differences(row))
         if row.config:
             about.append("[config]")

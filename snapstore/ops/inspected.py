@@ -12,7 +12,8 @@ from snapstore.system.record import Row
 class Inspected:
     """Everything that is known of a system: the rows of each scope by its name, in order, and what to leave out.
 
-    `users` and `groups` are the names of the root's owners by number.
+    `skips` are names by directory, the path of which has no slash in front. `users` and `groups` are the names of the
+    root's owners by number.
     """
 
     rows: dict[str, tuple[Row, ...]]

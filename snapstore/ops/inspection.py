@@ -106,7 +106,8 @@ class Inspection:
             "completeness": self._completeness(surveyed, rules, packages),
         }
         rows = {scope.name: _ordered(scope, by_name[scope.name], warn) for scope in SCOPES}
-        return Inspected(rows=rows, skips=surveyed.skips, users=users, groups=groups)
+        skips = {path.removeprefix(b"/"): names for path, names in surveyed.skips.items()}
+        return Inspected(rows=rows, skips=skips, users=users, groups=groups)
 
     def _repositories(self) -> list[Row]:
         rows: list[Row] = list(capture_repositories(self._root, self._progress.warn))
