@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import xxhash
@@ -29,7 +29,7 @@ from snapstore.system.managers.dpkg import Dpkg
 from snapstore.system.managers.pacman import Pacman
 from snapstore.system.managers.rpm import Rpm
 from snapstore.system.managers.rpmkeys import imported_keys
-from snapstore.system.packages import Owned, Ownership, Package, PackageManager, Warn
+from snapstore.system.packages import Owned, Ownership, PackageManager, Warn
 from snapstore.system.record import Row, Scope
 from snapstore.system.root import Root
 from snapstore.system.rulebook import RuleBook, load_rules
@@ -103,7 +103,7 @@ class Inspection:
             "users": accounts,
             "services": services,
             "files": surveyed.rows,
-            "completeness": self._completeness(surveyed, rules, packages),
+            "completeness": self._completeness(surveyed, rules),
         }
         rows = {scope.name: _ordered(scope, by_name[scope.name], warn) for scope in SCOPES}
         skips = {path.removeprefix(b"/"): names for path, names in surveyed.skips.items()}
@@ -167,7 +167,7 @@ class Inspection:
         state.update(b"%d%d" % (self._options.enter_mounts, self._options.skip_packaged))
         return state.digest()
 
-    def _completeness(self, surveyed: Surveyed, rules: RuleBook, packages: Sequence[Package]) -> list[Row]:
+    def _completeness(self, surveyed: Surveyed, rules: RuleBook) -> list[Row]:
         by_class = {cls: Counts() for cls in Class}
         rows: list[Row] = []
         for (cls, rule), counts in surveyed.counts.items():
