@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ CHANGED = Label(Class.CHANGED)
 GHOST = Label(Class.GENERATED, "ghost")
 MOUNT_POINT = Label(Class.EXCLUDED, "mount-point")
 OWN_PLACE = Label(Class.EXCLUDED, "snapstore", omitted=True, inherits=True)
+_NO_ATTRIBUTES = (errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS)
 EXCLUDE_PREFIX = "exclude:"
 """What the id of a rule begins with that the person gave for this run."""
 
@@ -211,7 +213,8 @@ class Judge:
                 attributes = tuple(os.fsencode(name) for name in os.listxattr(place, follow_symlinks=follow))
                 capabilities = read_capabilities(place, attributes)
         except OSError as error:
-            unread = errno_name(error.errno or 0)
+            if error.errno not in _NO_ATTRIBUTES:
+                unread = errno_name(error.errno or 0)
         return Found(kind, info, target, attributes, capabilities, unread=unread)
 
     def _missing(

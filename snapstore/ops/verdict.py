@@ -110,7 +110,7 @@ def differences(record: Owned, found: Found, owners: Owners) -> tuple[str, ...]:
     if record.kind is None and found.kind not in _UNSTATED[record.digest is not None]:
         return ("type",)
     changes: list[str] = []
-    verified = True
+    verified = not found.unread
     if found.kind is Kind.FILE:
         content, verified = _content(record, found)
         if content:
