@@ -13,8 +13,9 @@ from snapstore.errors import PackageDatabaseError
 from snapstore.model import Kind
 from snapstore.system.managers import rpm as module
 from snapstore.system.managers.rpm import Rpm
-from snapstore.system.managers.rpmdatabase import SQLITE, Database
+from snapstore.system.managers.rpmdatabase import Database
 from snapstore.system.managers.rpmquery import FILES, PACKAGE, Header, Tags, read_answer
+from snapstore.system.managers.rpmrecords import SQLITE
 from snapstore.system.packages import Owned, Package, PackageManager
 from snapstore.system.root import Root, RootError
 from tests.rpmanswers import HEADER, RECORDED, Value, answer, bdb, write_sqlite

@@ -10,9 +10,10 @@ import pytest
 from blake3 import blake3
 
 from snapstore.system.managers import rpmkeys
-from snapstore.system.managers.rpmdatabase import SQLITE, Database
+from snapstore.system.managers.rpmdatabase import Database
 from snapstore.system.managers.rpmkeys import imported_keys
 from snapstore.system.managers.rpmquery import KEYS, Header, read_answer
+from snapstore.system.managers.rpmrecords import SQLITE
 from snapstore.system.root import Root
 from snapstore.system.scopes.repositories import SigningKey
 from tests.rpmanswers import HEADER, RECORDED, Value, answer, write_sqlite
