@@ -89,10 +89,9 @@ class Apk:
     def detect(self, root: Root) -> bool:
         """Whether the root has a database; also where that cannot be told because nothing may be read there."""
         try:
+            # A link that leads nowhere is a damaged database, so none is followed.
             return any(
-                root.status(directory + b"/" + name, follow=True) is not None
-                for directory in _PLACES
-                for name in (_OLD, _NEW)
+                root.status(directory + b"/" + name) is not None for directory in _PLACES for name in (_OLD, _NEW)
             )
         except RootError:
             return True
@@ -115,6 +114,8 @@ class Apk:
                 key = (package.name, package.arch, package.version)
                 if found.setdefault(key, package) is not package:
                     trouble(f"{shown(record.name.encode())} is there twice")
+            if not found and world.names:
+                trouble(f"it holds no package, though {os.fsdecode(WORLD)} asks for some")
         return [found[key] for key in sorted(found)]
 
     def decisions(self, root: Root, warn: Warn) -> list[object]:

@@ -75,7 +75,8 @@ class Dpkg:
     def detect(self, root: Root) -> bool:
         """Whether the root has a status file or an info directory of dpkg."""
         try:
-            return any(root.status(path, follow=True) for path in (dpkgdatabase.STATUS, dpkgdatabase.INFO))
+            # A link that leads nowhere is a damaged database, so none is followed.
+            return any(root.status(path) for path in (dpkgdatabase.STATUS, dpkgdatabase.INFO))
         except RootError:
             return True  # there, and not to be read: what follows says so
 

@@ -93,6 +93,8 @@ def read_records(root: Root, warn: Warn) -> list[Record]:
     if data is None:
         if any(name.endswith(b".list") for name in _names(root, INFO)):
             raise PackageDatabaseError("/var/lib/dpkg/status is missing", advice=_ADVICE)
+        if _is_there(root, STATUS):
+            raise PackageDatabaseError("/var/lib/dpkg/status is a link that leads nowhere", advice=_ADVICE)
         data = b""
     with Trouble(warn, STATUS) as trouble:
         for stanza in read_stanzas(data, trouble):
@@ -168,6 +170,13 @@ def unhex(digits: bytes) -> bytes | None:
 def _read(root: Root, path: bytes) -> bytes | None:
     try:
         return root.read(path)
+    except RootError as error:
+        raise PackageDatabaseError(f"{path.decode()} cannot be read: {error.strerror}", advice=_ADVICE) from error
+
+
+def _is_there(root: Root, path: bytes) -> bool:
+    try:
+        return root.status(path) is not None
     except RootError as error:
         raise PackageDatabaseError(f"{path.decode()} cannot be read: {error.strerror}", advice=_ADVICE) from error
 

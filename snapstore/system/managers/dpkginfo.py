@@ -104,6 +104,8 @@ class Info:
             data = self._read(stem + b".list", trouble)
             found.installed = max(0, self._times.get(stem + b".list", 0))
             found.paths = [] if data is None else _paths(data, trouble)
+            if data == b"":
+                trouble("it is empty, and dpkg lists the root directory at least")
             if found.paths[:1] == [b"/."]:
                 found.top = True
                 del found.paths[0]
@@ -140,6 +142,11 @@ class Info:
     def _read_here(self, name: bytes) -> bytes:
         if self._fd < 0:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        kind = stat.S_IFMT(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
+        if kind == stat.S_IFLNK:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if kind != stat.S_IFREG:  # nothing else is opened: to open a pipe can already be to do something
+            raise OSError(errno.EINVAL, "it is no regular file")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         fd = os.open(name, flags, dir_fd=self._fd)
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class Pacman:
     def detect(self, root: Root) -> bool:
         """Whether the root has a local database; also where that cannot be told because nothing may be read there."""
         try:
-            return root.status(_local(read_config(root, quiet)), follow=True) is not None
+            # A link that leads nowhere is a damaged database, so none is followed.
+            return root.status(_local(read_config(root, quiet))) is not None
         except RootError:
             return True
 
@@ -173,10 +175,13 @@ def _records(root: Root, config: PacmanConfig, warn: Warn) -> list[_Record]:
     try:
         names = root.list(local)
         version = root.read(local + b"/" + _VERSION_FILE, limit=64)
+        status = root.status(local, follow=True)
     except RootError as error:
         raise PackageDatabaseError(
             f"the database of pacman in {shown_local} cannot be read: {error.strerror}"
         ) from error
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        raise PackageDatabaseError(f"the database of pacman in {shown_local} is no directory")
     names = [name for name in names if name != _VERSION_FILE]
     if version is None and not names:
         return []

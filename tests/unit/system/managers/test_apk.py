@@ -245,7 +245,9 @@ def test_a_database_that_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_no_database_and_an_empty_one(tmp_path: Path) -> None:
     with Root(os.fsencode(tmp_path)) as root:
         assert not Apk().detect(root)
-    write(tmp_path, b"\n\n")
+    write(tmp_path, b"\n\n", b"demo\n")
+    assert [len(each) for each in packages(tmp_path)] == [0, 1]
+    write(tmp_path, b"\n\n", b"")
     assert packages(tmp_path) == ([], [])
     assert owned(tmp_path) == ([], [])
 
