@@ -45,6 +45,7 @@ class Database(NamedTuple):
 def find_databases(root: Root, warn: Warn | None = None) -> list[Database]:
     """The databases of a root, each once however many directories lead to it. PackageDatabaseError.
 
+    A link that leads nowhere is a database too, a damaged one.
     That /root cannot be looked into is a warning: it is where rpm keeps its database on systems that are not made of
     rpm packages, and closed to everybody but root.
     """
@@ -54,7 +55,7 @@ def find_databases(root: Root, warn: Warn | None = None) -> list[Database]:
             here = [
                 Database(root.resolve(directory + b"/" + name), kind)
                 for name, kind in FILES.items()
-                if root.status(directory + b"/" + name, follow=True) is not None
+                if root.status(directory + b"/" + name) is not None
             ]
         except RootError as error:
             if directory != _PRIVATE or error.errno not in (errno.EACCES, errno.EPERM):
