@@ -105,9 +105,11 @@ def read_records(root: Root, warn: Warn) -> list[Record]:
         if name.isdigit():
             path = UPDATES + b"/" + name
             with Trouble(warn, path) as trouble:
-                for stanza in read_stanzas(_read(root, path) or b"", trouble):
-                    # A file of the journal is written whole and named last; it ends without an empty line.
-                    _take(records, _record(replace(stanza, ended=True), trouble), trouble, again=True)
+                data = _read(root, path) or b""
+                # A file of the journal is written whole and named last; it ends with a line, not with an empty one.
+                ended = data.endswith(b"\n")
+                for stanza in read_stanzas(data, trouble):
+                    _take(records, _record(replace(stanza, ended=ended), trouble), trouble, again=True)
     kept = [each for each in records.values() if each.state]
     if not kept and any(name.endswith(b".list") for name in _names(root, INFO)):
         raise PackageDatabaseError(
