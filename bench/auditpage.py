@@ -93,6 +93,7 @@ def summary_table(family: Mapping[str, Any]) -> list[str]:
     for tool, version in family["versions"].items():
         found = sum(tool in family["told"][name] for name in loud)
         quiet = sum(tool in family["told"][name] for name, silent in family["quiet"].items() if silent)
+        # Of snapstore every row without cause is counted as such already, touched files' among them.
         wrong = family["beside"][tool] + (0 if tool == AUDIT else quiet)
         told = family["found"] if tool == AUDIT else found
         of = family["items"] if tool == AUDIT else len(loud)
@@ -110,8 +111,7 @@ def mutation_table(family: Mapping[str, Any]) -> list[str]:
     rows = [("mutation", *tools)]
     for name, quiet in family["quiet"].items():
         if quiet:
-            # The list holds snapstore where it said nothing, the others where they said something.
-            cells = ["quiet" if (tool in family["told"][name]) == (tool == AUDIT) else "**told**" for tool in tools]
+            cells = ["**told**" if tool in family["told"][name] else "quiet" for tool in tools]
         else:
             cells = ["found" if tool in family["told"][name] else "" for tool in tools]
         rows.append((name + (" (no change)" if quiet else ""), *cells))

@@ -33,7 +33,7 @@ OWN = "snapstore audit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One kind of root: the versions of the tools by name; by mutation, whether it is no change, and who told of it.
+    """One kind of root: versions of the tools by name; by mutation, whether it is no change, and who reported it.
 
     `beside` counts, by tool, what was reported that no mutation explains. `items` and `found` are paths: how many had
     to be reported as what they are, and how many were.

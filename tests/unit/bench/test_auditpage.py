@@ -19,7 +19,7 @@ FAMILY: dict[str, Any] = {
     "name": "debian",
     "versions": {AUDIT: "1.0", "other": "2.0"},
     "quiet": {"edited": False, "mode": False, "touched": True, "read": True},
-    "told": {"edited": [AUDIT, "other"], "mode": [AUDIT], "touched": [AUDIT, "other"], "read": [AUDIT]},
+    "told": {"edited": [AUDIT, "other"], "mode": [AUDIT], "touched": ["other"], "read": []},
     "beside": {AUDIT: 0, "other": 3},
     "items": 5,
     "found": 5,
