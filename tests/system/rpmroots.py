@@ -217,7 +217,10 @@ def run(command: Sequence[str | Path]) -> bytes:
 def rpm_in(root: Path, *arguments: str | Path) -> bytes:
     """What rpm printed, with that root and the database in its /var/lib/rpm."""
     command: list[str | Path] = ["rpm", "--root", root, "--dbpath", "/var/lib/rpm"]
-    if subprocess.run(["rpm", "--force-debian", "--version"], capture_output=True, check=False).returncode == 0:
+    if (
+        "-i" in arguments
+        and subprocess.run(["rpm", "--force-debian", "--version"], capture_output=True, check=False).returncode == 0
+    ):
         command.append("--force-debian")  # Debian's own switch for "yes, I mean rpm"
     return run([*command, *arguments])
 

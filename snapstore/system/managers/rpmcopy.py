@@ -90,6 +90,8 @@ def opened_sqlite(path: bytes, *, seconds: float = _SECONDS) -> Iterator[sqlite3
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         yield connection
+    except UnicodeDecodeError as error:  # sqlite3 raises it for its own messages, which quote what the file holds
+        raise sqlite3.DatabaseError("its schema is no text") from error
     finally:
         connection.close()
 

@@ -85,7 +85,7 @@ def _blob(connection: sqlite3.Connection, number: int) -> bytes:
         row = connection.execute("SELECT blob FROM Packages WHERE hnum = ?", (number,)).fetchone()
     except sqlite3.OperationalError:
         raise
-    except (sqlite3.DatabaseError, OverflowError):
+    except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError):
         return b""
     return row[0] if row is not None and isinstance(row[0], bytes) else b""
 

@@ -275,6 +275,15 @@ def test_schemas_that_are_not_of_rpm(place: Place, schema: str) -> None:
 
 
 @needs_rpm
+def test_a_schema_that_is_no_text(place: Place) -> None:
+    path = place.directory / "rpmdb.sqlite"
+    write_sqlite(path, {1: header()})
+    path.write_bytes(path.read_bytes().replace(b"AUTOINCREMENT", b"AUTO\xceNCREMENT"))
+    with pytest.raises(PackageDatabaseError, match="its schema is no text"):
+        place.ask()
+
+
+@needs_rpm
 def test_rows_that_make_no_sense_are_told_of(place: Place) -> None:
     connection = sqlite3.connect(place.directory / "rpmdb.sqlite")
     connection.execute("CREATE TABLE Packages (hnum, blob)")
