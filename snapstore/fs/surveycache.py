@@ -76,7 +76,10 @@ def empty_survey() -> SurveyCache:
 
 
 def open_survey(path: bytes, *, key: bytes, tag: bytes) -> SurveyCache:
-    """The cache at that path, or an empty one. `key` (32 bytes) names the root, `tag` (16) all that verdicts hang on."""
+    """The cache at that path, or an empty one.
+
+    `key` is 32 bytes that name the root, `tag` 16 that stand for everything that verdicts hang on.
+    """
     file = open_cache_file(path, magic=_MAGIC, version=_VERSION, key=key)
     if file is None:
         return empty_survey()

@@ -58,9 +58,7 @@ def test_statements_in_one_form(stated: str, text: str) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setcap") is None, reason="needs root and setcap(8)")
-@pytest.mark.parametrize(
-    "text", ["cap_net_raw=ep", "cap_net_admin,cap_net_raw=p", "cap_sys_ptrace,cap_bpf=eip"]
-)
+@pytest.mark.parametrize("text", ["cap_net_raw=ep", "cap_net_admin,cap_net_raw=p", "cap_sys_ptrace,cap_bpf=eip"])
 def test_getcap_agrees(tmp_path: Path, text: str) -> None:
     place = tmp_path / "file"
     place.write_bytes(b"")
