@@ -213,6 +213,7 @@ class Files:
                 usual=True,
                 obsolete=gone,
                 optional=gone,
+                vouched=owner is None or owner.whole,
             )
             override = self._overrides.get(path)
             yield each if override is None else _override(each, override)
