@@ -9,10 +9,10 @@ import os
 
 from blake3 import blake3
 
-from snapstore.system.capture.openpgp import read_keyring
 from snapstore.system.managers.rpmdatabase import DIRECTORIES, ask, find_databases
 from snapstore.system.managers.rpmquery import KEYS, DamagedValueError
 from snapstore.system.managers.trouble import Trouble
+from snapstore.system.openpgp import read_keyring
 from snapstore.system.packages import Warn
 from snapstore.system.root import Root, RootError
 from snapstore.system.scopes.repositories import SigningKey

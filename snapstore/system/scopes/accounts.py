@@ -9,7 +9,11 @@ from snapstore.system.record import Field, Scope, Table, Type
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """passwd(5) with shadow(5). Days are counted from the epoch, None where the field is empty."""
+    """passwd(5) with shadow(5). Days are counted from the epoch, None where the field is empty.
+
+    `password` is "x" where it is kept in a shadow file that has nothing about it or could not be read. `number` is the
+    place among the lines with the same name (from 0); the first one counts.
+    """
 
     name: str
     uid: int
@@ -24,17 +28,19 @@ class User:
     warning: int | None = None
     inactive: int | None = None
     expires: int | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """group(5) with gshadow(5)."""
+    """group(5) with gshadow(5). `password` and `number` as for a user."""
 
     name: str
     gid: int
     password: str = ""
     members: tuple[str, ...] = ()
     administrators: tuple[str, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class SubordinateIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SudoRule:
-    """One logical line of sudoers(5), comments left out, blanks squeezed."""
+    """One logical line of sudoers(5), comments left out, blanks squeezed; `number` is its place in the file."""
 
     file: bytes
     rule: str
@@ -75,7 +81,9 @@ USERS = Scope(
             Field("warning", Type.OPTIONAL),
             Field("inactive", Type.OPTIONAL),
             Field("expires", Type.OPTIONAL),
+            Field("number", Type.NUMBER),
         ),
+        order=lambda row: (row.name, row.number),
     ),
     Table(
         "group",
@@ -86,7 +94,9 @@ USERS = Scope(
             Field("password", secret=True),
             Field("members", Type.WORDS),
             Field("administrators", Type.WORDS),
+            Field("number", Type.NUMBER),
         ),
+        order=lambda row: (row.name, row.number),
     ),
     Table(
         "subid",

@@ -12,7 +12,9 @@ class Repository:
     """One source of packages, as one entry of one file states it.
 
     `kind` is deb, deb-src, rpm, pacman or apk. `name` is its id or label where it has one, `number` its place among
-    the entries of `file` that are otherwise the same (from 0). `options` are `key=value` words.
+    the entries of `file` that are otherwise the same (from 0). `unsigned`: packages need no signature. `keys` are
+    files, addresses and fingerprints. `options` are `key=value` words, white space in them as %20 and the like;
+    `credentials=removed` says that the file holds a name, password or token that is not recorded.
     """
 
     file: bytes
@@ -31,7 +33,11 @@ class Repository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """One key in a keyring file: its fingerprint (upper-case hex), whose it says it is, and the file's BLAKE3."""
+    """One key in a keyring file: its fingerprint (upper-case hex), whose it says it is, and the file's BLAKE3.
+
+    The fingerprint of an RSA key in PEM is the SHA-256 of its DER, and `owner` the name of its file; it is empty where
+    the file holds no key that can be read. Of keys that stand in a list of sources, the digest is of their block.
+    """
 
     file: bytes
     fingerprint: str

@@ -16,7 +16,8 @@ class Unit:
     """One systemd unit. `file` is where its definition is, `package` who owns that, `local` that no package does.
 
     `state` is as systemctl(1) says it of unit files. `running` is whether it is active now, which only a running
-    system knows. `dropins` are the paths of its drop-in files.
+    system knows. `dropins` are the paths of its drop-in files, white space in them as %20 and the like. `runlevels`
+    are those in which a script of System V or OpenRC starts, which has the state "generated".
     """
 
     name: str
@@ -26,6 +27,7 @@ class Unit:
     package: str = ""
     local: bool = False
     dropins: tuple[str, ...] = ()
+    runlevels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ SERVICES = Scope(
             Field("package"),
             Field("local", Type.FLAG),
             Field("dropins", Type.WORDS),
+            Field("runlevels", Type.WORDS),
         ),
     ),
     Table(
