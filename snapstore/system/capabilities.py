@@ -25,7 +25,7 @@ _CLAUSE = re.compile(r"([a-z_,0-9]*)([=+])([eip]*)\Z").match
 
 
 def decode_capabilities(value: bytes) -> str:
-    """The text of a `security.capability` attribute (capabilities(7), struct vfs_cap_data); `?` and hex if it is not."""
+    """The text of a `security.capability` attribute (capabilities(7)); `?` and hex for what is none."""
     try:
         (magic,) = struct.unpack_from("<I", value, 0)
         revision = magic & _REVISION_MASK

@@ -67,10 +67,10 @@ class Owned(NamedTuple):
     whichever the database has. `capabilities` is the text of getcap(8), empty for "none". `config`: an
     administrator's file, edits are expected. `ghost`: made at run time, may be absent and of any content. `optional`:
     its absence is no change (excluded documentation, missingok, not installed by policy). `obsolete`: no longer part
-    of the package, left behind as a configuration file. `usual`: the database does not know mode and owner, but packages
-    of this kind have root:root, 0755 for directories, 0644 or 0755 for files, unless `mode`, `user` and `group` say
-    otherwise. `vouched` False: the record of the package was damaged, so
-    nothing that is not said here may be taken as given.
+    of the package, left behind as a configuration file. `usual`: the database does not know mode and owner, but
+    packages of this kind have root:root, 0755 for directories, 0644 or 0755 for files, unless `mode`, `user` and
+    `group` say otherwise. `vouched` False: the record of the package was damaged, so nothing that is not said here may
+    be taken as given.
     """
 
     path: bytes
@@ -140,7 +140,7 @@ class Ownership:
         self._imply_parents()
 
     def _imply_parents(self) -> None:
-        """A directory that nobody lists, but something below it, belongs to what is below it."""
+        """A directory that nobody lists, but something below it, belongs to what is below it, and is a usual one."""
         directories = self._directories
         for path in list(directories):
             inside = next(iter(directories[path].values()))
@@ -150,7 +150,9 @@ class Ownership:
                 known = directories.setdefault(parent, {})
                 if name in known:
                     break
-                known[name] = Owned(here, inside.package, kind=Kind.DIRECTORY, optional=True, vouched=inside.vouched)
+                known[name] = Owned(
+                    here, inside.package, kind=Kind.DIRECTORY, optional=True, usual=True, vouched=inside.vouched
+                )
                 here = parent
 
     def inside(self, directory: bytes) -> dict[bytes, Owned]:
