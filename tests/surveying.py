@@ -91,6 +91,7 @@ class Site:
     excludes: tuple[str, ...] = ()
     tag: bytes = bytes(16)
     skip_packaged: bool = True
+    users: dict[int, str] = field(default_factory=lambda: {0: "root"})
     asked: int = 0
     progress: Recorded = field(default_factory=Recorded)
 
@@ -120,7 +121,7 @@ class Site:
         with Root(self.root) as root:
             judge = Judge(
                 ownership=self._ownership,
-                owners=Owners({0: "root"}, {0: "root"}),
+                owners=Owners(self.users, {0: "root"}),
                 rules=RuleBook(self.rules, root=root),
                 filters=Filter(FilterRules(excludes=self.excludes), root=self.root),
                 skip_packaged=self.skip_packaged,

@@ -112,8 +112,10 @@ def _hash_large(directory: int, wanted: Wanted, buffer: bytearray) -> Hashed:
         if not is_same(os.fstat(fd), wanted.record):
             return Hashed({}, "changed")
         states = {name: hashlib.new(name, usedforsecurity=False) for name in wanted.algorithms}
+        left = _size(wanted)
         with memoryview(buffer) as view:
-            while count := os.readv(fd, [view[:_PIECE]]):
+            while left >= 0 and (count := os.readv(fd, [view[:_PIECE]])):
+                left -= count  # what grows as fast as it is read would have no end
                 for state in states.values():
                     state.update(view[:count])
         if not is_same(os.fstat(fd), wanted.record):

@@ -3,8 +3,8 @@
 One file per root. A record stands for one directory: its fingerprint (XXH3-128, seeded, of stat records, names and the
 context it was judged in), what came of it (opaque to this module), and one 8-byte hash for each file in it whose
 content was found to be what its package ships. The first two hold only while nothing else has changed that verdicts
-depend on, which the file's tag stands for; the hashes hold for ever, because they cover the file's stat record and
-what it was compared with.
+depend on, which the file's tag stands for; the hashes hold for ever, because they cover the file's stat record, all
+that it was compared with, and the release that did so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import xxhash
 from snapstore.fs.cachefile import HEADER_SIZE, CacheFileWriter, new_seed, open_cache_file
 
 _MAGIC = b"SNAPSURV"
-_VERSION = 2
+_VERSION = 3
 _RECORD = struct.Struct("<16s16sII")
 UNTRUSTED = bytes(16)
 """The fingerprint of a directory that has to be looked at again, whatever it looks like."""

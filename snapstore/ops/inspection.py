@@ -45,9 +45,13 @@ _BUILT_IN = {
 }
 
 
-def managers(references: tuple[bytes, ...] = ()) -> tuple[PackageManager, ...]:
-    """Every dialect there is. `references` are directories of .deb files that say more than dpkg's database."""
-    return Dpkg(reference=DebReference(references) if references else None), Rpm(), Pacman(), Apk()
+def managers(references: tuple[bytes, ...] = (), *, cache: bytes | None = None) -> tuple[PackageManager, ...]:
+    """Every dialect there is.
+
+    `references` are directories of .deb files that say more than dpkg's database; what was read of them is kept in the
+    directory `cache`.
+    """
+    return Dpkg(reference=DebReference(references, cache=cache) if references else None), Rpm(), Pacman(), Apk()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,10 @@ class Inspection:
             stamp = manager.stamp(self._root)
             state.update(b"%b %d\0" % (manager.name.encode(), len(stamp)))
             state.update(stamp)
+        # Where owned paths are hangs on links as well, which may lead anywhere. They are asked for after the stamps, so
+        # that a database that changes meanwhile is another one the next time.
+        self.ownership()
+        state.update(repr(self._root.detours).encode())
         state.update(rules.digest)
         state.update(self._filter.digest)
         state.update(owners.digest)
@@ -190,6 +198,7 @@ class Inspection:
         managers = {manager.name for manager in self._managers}
         rows += [
             Policy(name="skip-packaged", value="yes" if self._options.skip_packaged else "no"),
+            Policy(name="all-file-systems", value="yes" if self._options.enter_mounts else "no"),
             Policy(name="managers", value=" ".join(sorted(managers))),
             Policy(name="rules-refused", value=str(rules.refused)),
         ]

@@ -44,7 +44,10 @@ EXCLUDE_PREFIX = "exclude:"
 
 
 class Directory(NamedTuple):
-    """One open directory as it was listed; `span` is the span that it lies in, `verified` hashes of the last time."""
+    """One open directory as it was listed; `span` is the span that it lies in, `verified` hashes of the last time.
+
+    `context` is what those hang on beyond the stat records of the files.
+    """
 
     fd: int
     path: bytes
@@ -53,6 +56,7 @@ class Directory(NamedTuple):
     devices: tuple[int, ...]
     span: Span | None
     verified: bytes
+    context: bytes
 
 
 class Judge:
@@ -133,11 +137,10 @@ class Judge:
             candidate = self._owned(share, it, name, info=info, owned=owned)
             if candidate is None:
                 continue
-            # The hash covers what the file is and what it is compared with: equal, and it need not be read again.
+            # The hash covers what the file is and all it is compared with: equal, and it need not be read again.
             hasher = xxhash.xxh3_64(record, seed)
-            hasher.update(name)
-            for digest in candidate.digests:
-                hasher.update(digest.value)
+            hasher.update(b"%b\0%b\0" % (name, it.context))
+            hasher.update(repr((candidate.owned, self.owners.shown(info.uid, info.gid))).encode())
             known = hasher.digest()
             candidate = candidate._replace(record=record, hash=known)
             if known in verified:
@@ -169,7 +172,7 @@ class Judge:
             elif not kept:
                 share.skips.append(name)
             return None
-        records = self.ownership.all_of(owned)
+        records = self._records(owned)
         found = Found(Kind.FILE, info)
         digests = digests_to_take(records, found)
         if digests:
@@ -178,12 +181,17 @@ class Judge:
             share.skips.append(name)
         return None
 
+    def _records(self, owned: Owned) -> tuple[Owned, ...]:
+        """The records that decide about a path: what one package ships is judged, though it is a ghost of another."""
+        records = self.ownership.all_of(owned)
+        return tuple(record for record in records if not record.ghost) or records
+
     def _entry(self, share: Share, path: bytes, place: bytes, *, info: Stat, owned: Owned) -> bool:
         """Whether a snapshot stores it; judged without reading content, and in the share."""
-        records = self.ownership.all_of(owned)
+        records = self._records(owned)
         kind = kind_of(info.mode)
         size = info.size if kind is Kind.FILE else 0
-        if any(record.ghost for record in records):
+        if records[0].ghost:
             share.count(GHOST, kind, size)
             share.rows.append(FileRow(path, GHOST.cls, kind.value, size, package=_packages(records), rule=GHOST.rule))
             share.kept = True
@@ -236,7 +244,9 @@ class Judge:
                 records = self.ownership.all_of(owned)
                 gone = here + b"/" + name
                 directory = owned.kind is Kind.DIRECTORY
-                if self._rules.excluded(gone, directory=directory) is not None:
+                if self._rules.excluded(gone, directory=directory) is not None or (
+                    self._filter.active and self._filter.verdict(gone[1:], directory=directory)
+                ):
                     continue
                 expected = [each for each in records if not (each.optional or each.ghost or each.obsolete)]
                 if expected:
@@ -297,6 +307,7 @@ class _Loose:
         self._is_mount = is_mount
         self._groups: dict[Label, int] = {}
         self._rows: list[FileRow] = []
+        self._many: Span | None = None
 
     def take(self, name: bytes, path: bytes, kind: Kind, *, info: Stat, label: Label) -> None:
         """Takes one entry."""
@@ -305,7 +316,8 @@ class _Loose:
         kept = not label.omitted
         share.count(label, kind, size)
         share.kept = share.kept or kept
-        if not kept and kind is not Kind.DIRECTORY:
+        listed = around is None or not around.label.whole  # else all of it is left out, however much it is
+        if not kept and listed and kind is not Kind.DIRECTORY:
             share.skips.append(name)
         foreign = self._is_mount(info)
         if foreign:
@@ -319,7 +331,7 @@ class _Loose:
                 number = self._span(Span(path, label, contents=False))
                 share.spans[number].counts.take(kind, size)
             else:
-                self._rows.append(FileRow(path, label.cls, kind.value, size))
+                self._single(path, kind, size)
         else:
             how = SPANNED
             known = self._groups.get(label)
@@ -330,22 +342,30 @@ class _Loose:
             span.counts.take(kind, size)
         if kind is Kind.DIRECTORY and not foreign:
             share.subs.append(Sub(how, kept, number, name))
-        elif foreign and not kept:
+        elif foreign and not kept and listed:
             share.skips.append(name)
 
     def _span(self, span: Span) -> int:
         self._share.spans.append(span)
         return len(self._share.spans) - 1
 
+    def _single(self, path: bytes, kind: Kind, size: int) -> None:
+        """Gives a path that is nobody's a row, until there are too many of them: then one row stands for all."""
+        if self._many is None:
+            self._rows.append(FileRow(path, Class.UNMANAGED, kind.value, size))
+            if len(self._rows) <= LOOSE_LIMIT:
+                return
+            self._many = self._share.spans[self._span(Span(self._it.path, UNMANAGED, contents=True))]
+            rows, self._rows = self._rows, []
+        else:
+            rows = [FileRow(path, Class.UNMANAGED, kind.value, size)]
+        for row in rows:
+            self._many.join(row.path, Kind(row.kind))
+            self._many.counts.take(Kind(row.kind), row.size)
+
     def finish(self) -> None:
-        """Nothing; single paths that are nobody's have their rows, or one row where there are too many."""
-        if len(self._rows) <= LOOSE_LIMIT:
-            self._share.rows += self._rows
-            return
-        span = self._share.spans[self._span(Span(self._it.path, UNMANAGED, contents=True))]
-        for row in self._rows:
-            span.join(row.path, Kind(row.kind))
-            span.counts.take(Kind(row.kind), row.size)
+        """Nothing; what has rows of its own has them in the share."""
+        self._share.rows += self._rows
 
 
 def _packages(records: tuple[Owned, ...] | list[Owned]) -> str:

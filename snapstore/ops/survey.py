@@ -19,6 +19,7 @@ import xxhash
 
 from snapstore import kernel
 from snapstore.flow import Cancellation
+from snapstore.fs.identity import file_system_identity
 from snapstore.fs.limits import allow_many_descriptors
 from snapstore.fs.statcache import SETTLED_NANOSECONDS
 from snapstore.fs.surveycache import UNTRUSTED, SurveyCache, SurveyCacheWriter
@@ -26,10 +27,13 @@ from snapstore.model import Kind
 from snapstore.ops.ingest import errno_name
 from snapstore.ops.judging import CHANGED, Directory, Judge
 from snapstore.ops.progress import Progress
-from snapstore.ops.surveyed import MERGED, SPANNED, Counts, Share, Span, Sub, unpack_share
+from snapstore.ops.surveyed import MERGED, SPANNED, Counts, Share, Span, Sub, joined, unpack_share
+from snapstore.ops.verdict import is_settled
 from snapstore.ops.verification import Outcome, Verification
+from snapstore.system.packages import Warn
 from snapstore.system.root import Root
 from snapstore.system.scopes.files import Class, FileRow, order_of
+from snapstore.version import VERSION
 
 DEPTH_LIMIT = 4096
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -84,6 +88,7 @@ class Survey:
         self._spans: list[Span] = []
         self._not_entered: list[bytes] = []
         self._infos: list[tuple[bytes, bool, bool, list[bytes]]] = []
+        self._contexts: dict[int, bytes] = {}
         allow_many_descriptors()
 
     def run(self) -> Surveyed:
@@ -94,7 +99,7 @@ class Survey:
             self._fold()
         finally:
             self._verification.close()
-        rows = [*self._rows, *(span.row() for span in self._spans)]
+        rows = [*self._rows, *(span.row() for span in joined(self._spans))]
         rows.sort(key=order_of)
         return Surveyed(
             rows=tuple(rows), counts=self._counts, not_entered=tuple(sorted(self._not_entered)), skips=self._pruned()
@@ -104,9 +109,9 @@ class Survey:
 
     def _walk(self) -> None:
         fd = os.dup(self._root.fd)
-        stack: list[tuple[int, Iterator[tuple[Sub, Span | None]], bytes]] = []
+        stack: list[tuple[int, Iterator[tuple[Sub, Span | None]], bytes]] = [(fd, iter(()), b"")]
         try:
-            stack.append((fd, iter(self._enter(fd, b"", None, entry_kept=self._top(fd))), b""))
+            stack[0] = (fd, iter(self._enter(fd, b"", None, entry_kept=self._top(fd))), b"")
             while stack:
                 fd, subs, path = stack[-1]
                 following = next(subs, None)
@@ -117,42 +122,56 @@ class Survey:
                 sub, span = following
                 inner = path + b"/" + sub.name
                 if len(stack) >= DEPTH_LIMIT:
-                    self._unreadable(inner, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+                    self._unreadable(inner, span, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
                     continue
                 try:
                     child = os.open(sub.name, _OPEN_DIRECTORY, dir_fd=fd)
                 except OSError as error:
-                    self._unreadable(inner, error)
+                    self._unreadable(inner, span, error)
                     continue
                 stack.append((child, iter(()), inner))
                 try:
                     stack[-1] = (child, iter(self._enter(child, inner, span, entry_kept=sub.kept)), inner)
                 except OSError as error:
-                    self._unreadable(inner, error)
+                    self._unreadable(inner, span, error)
         finally:
             for fd, _, _ in stack:
                 os.close(fd)
 
-    def _unreadable(self, path: bytes, error: OSError) -> None:
-        """What is below is in no class and in no count; a snapshot has the directory, with the reason."""
+    def _unreadable(self, path: bytes, span: Span | None, error: OSError) -> None:
+        """What is below is in no class and in no count; a snapshot has the directory, with the reason.
+
+        Unless it is left out with all that is below it: that it cannot be read changes nothing for the snapshot.
+        """
         if error.errno not in (errno.ENOENT, errno.ESTALE):
             self._progress.warn(path, errno_name(error.errno or 0))
-            self._infos.append((path, True, True, []))
+            kept = span is None or not span.label.whole
+            self._infos.append((path, kept, kept, []))
 
     def _top(self, fd: int) -> bool:
         """Whether a snapshot stores anything of the root directory itself, once that has been judged."""
         status = os.fstat(fd)
-        seen = b"%d %d %d %d" % (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns)
-        fingerprint = xxhash.xxh3_128_digest(seen, self._cache.seed)
+        seen = (status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns)
+        hasher = xxhash.xxh3_128(b"%d %d %d %d %d" % seen, self._cache.seed)
+        hasher.update(self._context(fd, status.st_dev))
+        fingerprint = hasher.digest()
         cached = self._cache.get(b"/")
         if cached is not None and self._cache.current and cached.fingerprint == fingerprint:
             share = unpack_share(b"/", cached.payload)
             self._records.carry(cached)
         else:
             share = self._judge.top(fd)
-            self._records.add(b"/", fingerprint, share.pack(), b"")
+            settled = status.st_ctime_ns < self.settled
+            self._records.add(b"/", fingerprint if settled else UNTRUSTED, share.pack(), b"")
         self._sum(share, entry_kept=True)
         return share.kept
+
+    def _context(self, fd: int, device: int) -> bytes:
+        """What stat records say nothing of and all that is remembered hangs on: this release, the file system."""
+        context = self._contexts.get(device)
+        if context is None:
+            context = self._contexts[device] = VERSION.encode() + b"\0" + file_system_identity(fd)
+        return context
 
     def _enter(self, fd: int, path: bytes, span: Span | None, *, entry_kept: bool) -> list[tuple[Sub, Span | None]]:
         """The subdirectories to enter, each with its span, once the open directory has been judged."""
@@ -161,6 +180,8 @@ class Survey:
         names, records, devices, newest = kernel.scan_directory(fd)
         hasher = xxhash.xxh3_128(records, self._cache.seed)
         hasher.update(names)
+        context = self._context(fd, devices[0])
+        hasher.update(context)
         if span is not None:
             hasher.update(repr(span.label).encode("utf-8", "backslashreplace"))
         fingerprint = hasher.digest()
@@ -174,8 +195,10 @@ class Survey:
             share = Share(path)
             level = _Level(share, fingerprint, settled=newest < self.settled, entry_kept=entry_kept)
             verified = b"" if cached is None else cached.verified
-            directory = Directory(fd, path, names, records, devices=devices, span=span, verified=verified)
-            candidates = self._judge.directory(directory, share, seed=self._cache.seed, warn=self._progress.warn)
+            directory = Directory(
+                fd, path, names, records, devices=devices, span=span, verified=verified, context=context
+            )
+            candidates = self._judge.directory(directory, share, seed=self._cache.seed, warn=self._teller(level))
             level.open = len(candidates)
             if candidates:
                 self._verification.put(fd, candidates, lambda outcomes: self._verified(level, outcomes))
@@ -185,6 +208,15 @@ class Survey:
         if span is not None:
             span.below.add(share.merged)
         return [(sub, self._span(sub, span, share)) for sub in share.subs]
+
+    def _teller(self, level: _Level) -> Warn:
+        """Tells of trouble in a directory, which then has to be looked at again the next time."""
+
+        def warn(path: bytes, reason: str) -> None:
+            level.settled = False
+            self._progress.warn(path, reason)
+
+        return warn
 
     @staticmethod
     def _span(sub: Sub, around: Span | None, share: Share) -> Span | None:
@@ -205,7 +237,8 @@ class Survey:
                 continue
             if row is None:
                 self._judge.pristine(share, candidate.name, candidate.info.size)
-                share.verified += candidate.hash
+                if is_settled(candidate.info, self.settled):
+                    share.verified += candidate.hash
             else:
                 share.count(CHANGED, Kind.FILE, candidate.info.size)
                 share.rows.append(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,12 +30,21 @@ class Label(NamedTuple):
     omitted: bool = False
     inherits: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing at all below a directory with this label is stored."""
+        return self.omitted and self.inherits
+
 
 UNMANAGED = Label(Class.UNMANAGED)
 
 
+SIZE_LIMIT = (1 << 64) - 1
+"""No more bytes are counted: a few sparse files can claim to have more than any record holds."""
+
+
 class Counts:
-    """Numbers of files, directories and others, and the bytes of the files."""
+    """Numbers of files, directories and others, and the bytes of the files (up to SIZE_LIMIT)."""
 
     __slots__ = ("directories", "files", "others", "size")
 
@@ -48,7 +58,7 @@ class Counts:
         """Counts one path."""
         if kind is Kind.FILE:
             self.files += 1
-            self.size += size
+            self.size = min(self.size + size, SIZE_LIMIT)
         elif kind is Kind.DIRECTORY:
             self.directories += 1
         else:
@@ -59,7 +69,7 @@ class Counts:
         self.files += other.files
         self.directories += other.directories
         self.others += other.others
-        self.size += other.size
+        self.size = min(self.size + other.size, SIZE_LIMIT)
 
     def numbers(self) -> tuple[int, int, int, int]:
         """Files, directories, others, bytes."""
@@ -115,6 +125,22 @@ class Span:
         )  # fmt: skip
 
 
+def joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans, of which those that would be the same row are one: a rule may give what inherits and what does not."""
+    known: dict[tuple[bytes, Class, str], Span] = {}
+    for span in spans:
+        if not span.contents or span.members < 2:
+            yield span
+            continue
+        key = span.path, span.label.cls, span.label.rule
+        first = known.setdefault(key, span)
+        if first is not span:
+            first.counts.add(span.counts)
+            first.below.add(span.below)
+            first.label = first.label._replace(omitted=first.label.omitted and span.label.omitted)
+    yield from known.values()
+
+
 class Sub(NamedTuple):
     """A subdirectory to enter: how it is judged, whether a snapshot stores it, the number of its span, its name."""
 
@@ -129,8 +155,8 @@ class Share:
     """What came of one directory, its subdirectories not counted in.
 
     `counts` are by label of class and rule. `spans` begin here; `merged` is what the span around it gets; `subs` are
-    the directories to enter, in order. `skips` are the names of what a snapshot leaves out,
-    `kept` whether it stores anything directly in here. `verified` are hashes for the cache.
+    the directories to enter, in order. `skips` are the names of what a snapshot leaves out (not listed where that is
+    everything), `kept` whether it stores anything directly in here. `verified` are hashes for the cache.
     """
 
     path: bytes

@@ -83,6 +83,11 @@ def _expected_ids(owned: Owned) -> tuple[int | None, int | None]:
     return uid, gid
 
 
+def is_settled(info: Stat, limit: int) -> bool:
+    """Whether all times of a file lie before `limit` (in nanoseconds), so that whatever changes it later shows."""
+    return info.ctime * 1_000_000_000 + info.ctime_ns < limit and info.mtime * 1_000_000_000 + info.mtime_ns < limit
+
+
 def kind_of(mode: int) -> Kind:
     """The kind that st_mode says."""
     return KINDS[stat.S_IFMT(mode)]
@@ -115,6 +120,8 @@ def differences(record: Owned, found: Found, owners: Owners) -> tuple[str, ...]:
         content, verified = _content(record, found)
         if content:
             changes.append("content")
+    if found.kind is Kind.SYMLINK:
+        verified = verified and (record.target is not None or record.digest is not None or record.installed > 0)
     if found.kind is not Kind.SYMLINK and not _mode_is_right(record, found):
         changes.append("mode")
     if not owners.same(record, found.info):

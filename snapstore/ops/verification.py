@@ -81,10 +81,11 @@ class Verification:
             self._flush()
 
     def _flush(self) -> None:
-        parts, self._parts = self._parts, []
+        parts = self._parts
         self._files = self._bytes = 0
         if parts:
-            self._stage.put(parts)
+            self._stage.put(parts)  # if it does not take them, they are closed by `close`
+            self._parts = []
 
     def finish(self) -> None:
         """Waits until everything has been looked at."""
@@ -101,25 +102,24 @@ class Verification:
     # -- in the pool --------------------------------------------------------------------------------------------------
 
     def _verify(self, parts: list[_Part]) -> list[tuple[_Part, list[Outcome]]]:
-        buffer: bytearray | None = getattr(self._buffers, "buffer", None)
-        if buffer is None:
-            buffer = self._buffers.buffer = bytearray(BUFFER_SIZE)
-        results = []
-        for part in parts:
-            try:
-                wanted = [
-                    Wanted(each.name, each.record, tuple({digest.algorithm: None for digest in each.digests}))
-                    for each in part.candidates
-                ]
-                hashed = hash_files(part.fd, wanted, buffer)
-                outcomes = [
-                    self._outcome(part.fd, candidate, each)
-                    for candidate, each in zip(part.candidates, hashed, strict=True)
-                ]
-            finally:
+        try:
+            buffer: bytearray | None = getattr(self._buffers, "buffer", None)
+            if buffer is None:
+                buffer = self._buffers.buffer = bytearray(BUFFER_SIZE)
+            return [(part, self._verify_part(part, buffer)) for part in parts]
+        finally:
+            for part in parts:
                 os.close(part.fd)
-            results.append((part, outcomes))
-        return results
+
+    def _verify_part(self, part: _Part, buffer: bytearray) -> list[Outcome]:
+        wanted = [
+            Wanted(each.name, each.record, tuple({digest.algorithm: None for digest in each.digests}))
+            for each in part.candidates
+        ]
+        hashed = hash_files(part.fd, wanted, buffer)
+        return [
+            self._outcome(part.fd, candidate, each) for candidate, each in zip(part.candidates, hashed, strict=True)
+        ]
 
     def _outcome(self, fd: int, candidate: Candidate, hashed: Hashed) -> Outcome:
         if hashed.gone:

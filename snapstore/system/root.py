@@ -115,6 +115,11 @@ class Root:
         self._directories[path] = done
         return done
 
+    @property
+    def detours(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The paths resolved so far that lead elsewhere than they say, each with the place, sorted."""
+        return tuple(sorted((path, place) for path, place in self._directories.items() if path != place))
+
     @staticmethod
     def _join(directory: bytes, name: bytes) -> bytes:
         return directory + name if directory == b"/" else directory + b"/" + name

@@ -37,18 +37,24 @@ def compare_versions(manager: str, one: str, two: str) -> int:
     return compare(one_release, two_release)
 
 
+def _number(digits: str) -> tuple[int, str]:
+    """The digits as what sorts by their value, however many there are: int() refuses more than a few thousand."""
+    bare = digits.lstrip("0")
+    return len(bare), bare
+
+
 def _order(one: Any, two: Any) -> int:
     return int(one > two) - int(one < two)
 
 
-def _split_epoch(version: str) -> tuple[int, str]:
+def _split_epoch(version: str) -> tuple[tuple[int, str], str]:
     match = _EPOCH(version)
-    return (int(match[1]), match[2]) if match else (0, version)
+    return (_number(match[1]), match[2]) if match else (_number(""), version)
 
 
 def _compare_deb(one: str, two: str) -> int:
     for first, second in zip_longest(_DEB_PARTS(one), _DEB_PARTS(two), fillvalue=("", "")):
-        order = _order(_deb_key(first[0]), _deb_key(second[0])) or _order(int(first[1] or 0), int(second[1] or 0))
+        order = _order(_deb_key(first[0]), _deb_key(second[0])) or _order(_number(first[1]), _number(second[1]))
         if order:
             return order
     return 0
@@ -67,27 +73,27 @@ def _compare_rpm(one: str, two: str) -> int:
     return 0
 
 
-def _rpm_key(part: str) -> tuple[int, int, str]:
+def _rpm_key(part: str) -> tuple[int, tuple[int, str]]:
     # "~" before the end, the end before "^", that before letters, those before numbers.
     if part == "~":
-        return 0, 0, ""
+        return 0, (0, "")
     if not part:
-        return 1, 0, ""
+        return 1, (0, "")
     if part == "^":
-        return 2, 0, ""
-    return (4, int(part), "") if part.isdigit() else (3, 0, part)
+        return 2, (0, "")
+    return (4, _number(part)) if part.isdigit() else (3, (0, part))
 
 
-def _apk_key(version: str) -> list[tuple[int, int, str]]:
+def _apk_key(version: str) -> list[tuple[int, tuple[int, str]]]:
     keys = []
     for part in _APK_PARTS(version):
         if part.isdigit():
-            keys.append((5, int(part), ""))
+            keys.append((5, _number(part)))
         elif part == "-r":
-            keys.append((2, 0, ""))
+            keys.append((2, (0, "")))
         elif part.startswith("_"):
             place = _APK_SUFFIXES.index(part) if part in _APK_SUFFIXES else len(_APK_SUFFIXES)
-            keys.append((1 if place < _APK_SUFFIXES.index("") else 3, place, part))
+            keys.append((1 if place < _APK_SUFFIXES.index("") else 3, (place, part)))
         else:
-            keys.append((4, 0, part))
-    return [*keys, (2, -1, "")]
+            keys.append((4, (0, part)))
+    return [*keys, (2, (-1, ""))]

@@ -99,7 +99,11 @@ class RuleTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How the list was made, by name: `skip-packaged`, `managers`, `not-entered` (mount points, joined)."""
+    """How the list was made, by name.
+
+    `skip-packaged` and `all-file-systems` are "yes" or "no", `managers` the package managers found, `rules-refused` a
+    number, and each `not-entered N` one mount point.
+    """
 
     name: str
     value: str = ""

@@ -51,6 +51,34 @@ def test_it_is_an_order(manager: str, versions: list[str]) -> None:
             assert compare_versions(manager, a, c) < 0
 
 
+@pytest.mark.parametrize("manager", ["dpkg", "rpm", "pacman", "apk"])
+def test_any_text_is_a_version(manager: str) -> None:
+    """Databases are not to be trusted: numbers of any length, digits that are none to us, no text at all."""
+    long = "9" * 10_000
+    assert compare_versions(manager, long, "1" + long) < 0
+    assert compare_versions(manager, f"1.{long}-1", f"1.0{long}-1") == 0
+    texts = [
+        "",
+        "-",
+        ":",
+        "1:",
+        "²",
+        "1.²-³",
+        "٣",
+        "\udcff",
+        "1:" + long,
+        long + ":1",
+        "~",
+        "^",
+        "_p",
+        "-r",
+        "1-r²",
+        "a\n1",
+    ]
+    for one, two in itertools.product(texts, repeat=2):
+        assert compare_versions(manager, one, two) == -compare_versions(manager, two, one)
+
+
 def test_apk_versions_are_in_order() -> None:
     expected = [
         "1.0_alpha1-r0",
