@@ -23,7 +23,7 @@ INCOMPLETE = 3
 
 def system_options(
     root: bytes, *, skip_packaged: bool = True, enter_mounts: bool = False, rules: FilterRules | None = None,
-    references: tuple[bytes, ...] = (),
+    references: tuple[bytes, ...] = (), cache: bytes | None = None,
 ) -> SystemOptions:  # fmt: skip
     """What the options of `audit` and `snapshot --system` ask for."""
     from snapstore.fs.filters import FilterRules
@@ -34,7 +34,7 @@ def system_options(
         skip_packaged=skip_packaged,
         enter_mounts=enter_mounts,
         filters=rules or FilterRules(),
-        managers=managers(references),
+        managers=managers(references, cache=cache),
     )
 
 
@@ -64,6 +64,10 @@ Exit codes: 0 done; 1 failed, or --fail-on-change found something; 3 done, but s
     "--reference", "references", metavar="DIR", multiple=True, type=click.Path(path_type=bytes),
     help="Take modes, owners and links from the .deb files in a directory.  [repeatable]",
 )  # fmt: skip
+@click.option(
+    "--fetch-reference", metavar="DIR", type=click.Path(path_type=bytes, file_okay=False, exists=True),
+    help="Where something is in doubt, have apt download the packages into a directory, and look again.",
+)  # fmt: skip
 @click.option("--all-file-systems", is_flag=True, help="Look into other file systems that are mounted below, too.")
 @click.option("--xml", "as_xml", is_flag=True, help="Print one XML document with all that was found.")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=bytes), help="Write a report to read in a browser.")
@@ -77,6 +81,7 @@ def audit(
     classes: tuple[str, ...],
     exclude: tuple[str, ...],
     references: tuple[bytes, ...],
+    fetch_reference: bytes | None,
     all_file_systems: bool,
     as_xml: bool,
     html: bytes | None,
@@ -92,15 +97,29 @@ def audit(
     """
     from snapstore.cli.auditlines import AuditSummary, ClassLine, FileLine, RuleLine, on_disk
     from snapstore.fs.filters import FilterRules
-    from snapstore.ops.audit import audit_system
+    from snapstore.ops.audit import audit_system, packages_in_doubt
 
     listed = classes or ("changed", "missing", "unmanaged")
-    rules = FilterRules(excludes=exclude)
-    system = system_options(root, enter_mounts=all_file_systems, rules=rules, references=references)
     local = run.local()
-    result = audit_system(
-        system, cache=local.cache, own=run.own_places(), progress=run.progress, cancellation=run.cancellation
-    )
+    fetched = () if fetch_reference is None else (fetch_reference,)
+
+    def look() -> Audit:
+        system = system_options(
+            root, enter_mounts=all_file_systems, rules=FilterRules(excludes=exclude),
+            references=(*references, *fetched), cache=local.cache,
+        )  # fmt: skip
+        return audit_system(
+            system, cache=local.cache, own=run.own_places(), progress=run.progress, cancellation=run.cancellation
+        )
+
+    result = look()
+    if fetch_reference is not None:
+        from snapstore.system.managers.debreference import fetch_reference as fetch
+
+        doubtful = packages_in_doubt(result)
+        run.output.notice(f"{len(doubtful)} packages are in doubt")
+        if doubtful and len(fetch(doubtful, os.path.abspath(fetch_reference), run.progress.warn)) < len(doubtful):
+            result = look()
     run.close_progress()
     found = [row for row in result.files if row.cls in listed]
     if html is not None:

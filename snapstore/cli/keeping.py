@@ -194,7 +194,7 @@ def snapshot(
             store,
             system_options(
                 root or b"/", skip_packaged=not no_skip_packaged, enter_mounts=all_file_systems, rules=rules,
-                references=references,
+                references=references, cache=run.local().cache,
             ),
             options=options, local=run.local(), progress=run.progress, cancellation=run.cancellation, dry=dry_run,
         )  # fmt: skip

@@ -17,12 +17,14 @@ from snapstore.system.packages import Package
 from snapstore.system.record import Row
 from snapstore.system.root import Root
 from snapstore.system.scopes.accounts import Group, User
-from snapstore.system.scopes.files import ClassTotal, FileRow, Policy, RuleTotal
+from snapstore.system.scopes.files import Class, ClassTotal, FileRow, Policy, RuleTotal
 from snapstore.system.scopes.osrelease import Setting
 from snapstore.system.scopes.repositories import Repository, SigningKey
 from snapstore.system.scopes.services import Port, Unit
 
 T = TypeVar("T")
+_IN_DOUBT = frozenset({"type", "mode", "owner", "target", "capabilities", "unverified"})
+"""Changes that dpkg's database states nothing about, and package files do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,21 @@ def audit_system(
         scopes, root=system.root, taken=taken, warnings=noted.kept, warning_count=noted.count,
         seconds=time.monotonic() - began,
     )  # fmt: skip
+
+
+def packages_in_doubt(audit: Audit) -> list[Package]:
+    """Those of dpkg's packages whose files may be as shipped for all that the database knows, or may not be."""
+    names = {
+        name
+        for row in audit.files
+        if row.cls == Class.CHANGED and _IN_DOUBT.intersection(row.changes)
+        for name in row.package.split()
+    }
+    return [
+        package
+        for package in audit.packages
+        if package.manager == "dpkg" and names.intersection({package.name, f"{package.name}:{package.arch}"})
+    ]
 
 
 def audit_of(

@@ -188,7 +188,6 @@ def test_a_stream_becomes_a_file(fresh: Snapstore) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         [""],
         ["--stdin-name", "x", "/etc"],
         ["--stdin-name", "../x"],

@@ -11,6 +11,7 @@ from lxml import etree
 import snapstore
 from snapstore.format.tree import entry_element
 from snapstore.model import Entry
+from snapstore.system.schema import SCOPES
 from tests.vectors import golden, hostile_xml
 from tests.vectors.case import Case
 
@@ -68,7 +69,7 @@ def test_a_schema_is_a_schema(path: str) -> None:
 
 def test_there_is_a_schema_for_every_document() -> None:
     there = {os.path.basename(path) for path in glob.glob(os.path.join(SCHEMAS, "*.rng"))}
-    assert there == {f"{name}.rng" for name in OF_FILE.values()}
+    assert there == {f"{name}.rng" for name in [*OF_FILE.values(), *(scope.name for scope in SCOPES)]}
 
 
 @pytest.mark.parametrize("vector", golden.documents(), ids=lambda vector: vector.file)
