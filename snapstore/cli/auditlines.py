@@ -179,7 +179,7 @@ class AuditSummary:
         settings = {setting.name: setting.value for setting in audit.settings}
         return {
             "root": path_fields(audit.root)["path"],
-            "os": settings.get("pretty-name", ""),
+            "os": settings.get("title", ""),
             "host": settings.get("hostname", ""),
             "packages": len(audit.packages),
             "files": total.files,

@@ -218,7 +218,7 @@ class SnapshotRun:
         inspected = inspect(root, own, self._warnings)
         scopes = tuple((scope.name, scope.write(inspected.rows[scope.name], recorder.put_manifest)) for scope in SCOPES)
         settings = {row.name: row.value for row in inspected.rows["os"]}
-        self._os_release = settings.get("pretty-name", self._os_release)
+        self._os_release = settings.get("title", self._os_release)
         if not root.live:
             self._owners = OwnerNames(users=inspected.users, groups=inspected.groups)
             self._host = settings.get("hostname", "")
