@@ -278,6 +278,7 @@ def _rpm(name: str, database: Callable[[tuple[Item, ...]], Database], main: str)
         tool="2:1.0-1",
         twins=(f"twin.{MACHINE}", f"twin.{FOREIGN}"),
         directories=(os.path.dirname(main),),
+        checked=(main,),
         parents=False,
         slow=True,
     )
@@ -305,6 +306,7 @@ DIALECTS = (
         tool="2:1.0-1",
         twins=("twin",),
         directories=("var/lib/pacman", "var/lib/pacman/local", "var/lib/pacman/local/tool-2:1.0-1"),
+        checked=_OF_PACMAN[-1:],
     ),
     Dialect(
         name="apk",

@@ -105,10 +105,10 @@ class Dialect:
 
     `database` makes its files for some items. `mains` are those that make a root one of its kind. Of the files that
     `required` names something is told whatever is wrong with them; the others may be absent. `tool` is the version of
-    the package tool, `twins` how the packages called twin are named without doubt, `directories` are those of the
-    database. `parents`: every package lists the directories that lead to its files. `states`: it knows of packages that
-    are broken. `owners`: it states owners, so that files of whoever runs the tests can be as packaged. `slow`: programs
-    are started for every question.
+    the package tool, `twins` how the packages called twin are named without doubt. `directories` are those of the
+    database, `checked` the files of it that have checksums of their own. `parents`: every package lists the directories
+    that lead to its files. `states`: it knows of packages that are broken. `owners`: it states owners, so that files of
+    whoever runs the tests can be as packaged. `slow`: programs are started for every question.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Dialect:
     twins: tuple[str, ...]
     directories: tuple[str, ...]
     parents: bool = True
+    checked: tuple[str, ...] = ()
     states: bool = False
     owners: bool = True
     slow: bool = False

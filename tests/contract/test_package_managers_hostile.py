@@ -302,6 +302,21 @@ def test_a_file_that_was_cut_off_makes_nothing_up(scene: Scene) -> None:
         scene.restore(name)
 
 
+@pytest.mark.parametrize("scene", [each for each in DIALECTS if each.checked], indirect=True, ids=str)
+def test_what_does_not_fit_its_checksum_is_not_believed(scene: Scene) -> None:
+    for name in scene.dialect.checked:
+        whole = scene.database[name]
+        for at in range(50, len(whole), len(whole) // 4 + 1):
+            (scene.root / name).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            check(scene, strictly=True)
+        for path in (b"/usr/bin/tool", b"/etc/tool.conf", b"/usr/share/twin/notice"):
+            digest = hashlib.sha256(_CONTENT[path]).hexdigest().encode()
+            if digest in whole:
+                (scene.root / name).write_bytes(whole.replace(digest, digest[::-1]))
+                assert check(scene, strictly=True)
+        scene.restore(name)
+
+
 # -- directories of a database ----------------------------------------------------------------------------------------
 
 INSTEAD: dict[str, Damage] = {
