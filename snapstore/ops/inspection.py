@@ -86,6 +86,7 @@ class Inspection:
         self._filter = Filter(options.filters, root=root.path, forced=own)
         self._ownership: Ownership | None = None
         self._database_trouble = False
+        self._told: set[tuple[bytes, str]] = set()
 
     def run(self) -> Inspected:
         """The system as it is. PackageDatabaseError where a database cannot be read; small trouble is a warning."""
@@ -117,7 +118,7 @@ class Inspection:
         rows: list[Row] = list(capture_repositories(self._root, self._progress.warn))
         for manager in self._managers:
             if isinstance(manager, Rpm):
-                rows += imported_keys(self._root, self._progress.warn)
+                rows += imported_keys(self._root, self._database_warn)
         return rows
 
     # -- ownership ----------------------------------------------------------------------------------------------------
@@ -135,7 +136,10 @@ class Inspection:
 
     def _database_warn(self, path: bytes, reason: str) -> None:
         self._database_trouble = True
-        self._progress.warn(path, reason)
+        if (path, reason) not in self._told:
+            # A database is asked more than once, and says the same each time.
+            self._told.add((path, reason))
+            self._progress.warn(path, reason)
 
     # -- the survey ---------------------------------------------------------------------------------------------------
 

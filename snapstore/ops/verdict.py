@@ -191,9 +191,9 @@ def read_capabilities(place: bytes, attributes: Sequence[bytes]) -> str:
 
 
 def best_match(records: Sequence[Owned], found: Found, owners: Owners) -> tuple[Owned, tuple[str, ...]]:
-    """The record that says most nearly what is there, and in what it differs."""
+    """The record that says most nearly what is there, and in what it differs; those that know come first."""
     judged = [(record, differences(record, found, owners)) for record in records]
-    return min(judged, key=lambda each: len(each[1]))
+    return min(judged, key=lambda each: ("unverified" in each[1], len(each[1])))
 
 
 def changed_row(

@@ -106,3 +106,9 @@ def test_the_row_states_what_was_and_is() -> None:
     assert row.packaged_digest == f"md5:{MD5.value.hex()}"
     assert (row.config, row.changes, row.size) == (True, ("content", "mode", "owner"), len(DATA))
     assert stat.S_IMODE(there.info.mode) == row.mode
+
+
+def test_a_record_that_knows_is_chosen_before_one_that_does_not() -> None:
+    unknowing, knowing = owned(kind=Kind.FILE), owned(kind=Kind.FILE, digest=MD5, mode=0o600)
+    _, changes = best_match([unknowing, knowing], found(hashes={"md5": bytes(16)}), OWNERS)
+    assert changes == ("content", "mode")
