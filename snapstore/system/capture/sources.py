@@ -53,12 +53,14 @@ def make_source(
     removed = clean != stated
     words = set()
     for option, value in (options or {}).items():
-        shown = without_credentials(value)
-        if secretforms.NAME_END(option.encode()) or _USER(option):
+        # The sign before the slashes may be what the name and its value were told apart by.
+        shown = without_credentials(b":" + value)[1:]
+        if secretforms.NAME_END(option.encode("utf-8", "surrogateescape")) or _USER(option):
             removed = removed or bool(value)
             continue
-        removed = removed or shown != value
-        words.add(f"{option}={word_of(shown)}")
+        named = option.encode("utf-8", "surrogateescape")
+        removed = removed or shown != value or without_credentials(named) != named
+        words.add(f"{word_of(without_credentials(named))}={word_of(shown)}")
     if removed:
         words.add(REMOVED)
     row = Repository(

@@ -101,17 +101,16 @@ class Units:
             if parent not in places:
                 return real, self._elsewhere(place)
             own = found.path.rpartition(b"/")[2]
-            if not may_be_alias(own, target):
-                return real, b""
-            if not self._is_there(place):
-                if target == template_of(own):
-                    return real, b""  # a template is found where the link of its instance leads, or not at all
-            elif is_masking(self._root, place, self._warn):
-                return real, place
-            # Which of the directories the link names is of no matter: the name is looked up in all of them.
-            inside = self._by_name.get(target) or self._by_name.get(template_of(target))
-            if inside is None or target == own:
+            if target == own or not may_be_alias(own, target):
                 return real, b""  # a unit that is an alias of itself is taken for a loop
+            if target == template_of(own):
+                # A template is found where the link of its instance leads, or not at all.
+                inside = next((each.files.get(target) for each in self._directories if each.path == parent), None)
+            else:
+                # Which of the directories the link names is of no matter: the name is looked up in all of them.
+                inside = self._by_name.get(target) or self._by_name.get(template_of(target))
+            if inside is None:
+                return real, b""
             found = inside
         return real, b""
 
@@ -121,13 +120,6 @@ class Units:
             return self._root.canonical(found.link)
         except RootError:
             return b""
-
-    def _is_there(self, place: bytes) -> bool:
-        try:
-            return self._root.status(place) is not None
-        except RootError as error:
-            self._warn(place, f"it cannot be looked at: {error.strerror}")
-            return False
 
     def _elsewhere(self, place: bytes) -> bytes:
         """The path that a link out of the directories leads to; empty if nothing is there."""
@@ -145,12 +137,17 @@ class Units:
         if directory == _TRANSIENT:
             return "transient"
         install = read_install(self._root, [path, *self.dropins(name)], self._warn)
+        level = next(
+            (at for at, each in enumerate(self._directories) if each.path == directory), len(self._directories)
+        )
         same = known = other = False
         for at, here, own, target in self._links.get(name, ()):
             place = self._directories[at].path
             configured = place.startswith((b"/etc/", b"/run/"))
             if own == name and target == name and here == place + b"/" + name:
                 same = same or configured  # it brings in a file of the same name, and does not enable it
+            elif own == name and here == place + b"/" + name and at > level:
+                continue  # what is less important than the unit's own file and has its name is not seen
             elif not configured and not template_of(name):
                 continue  # what packages bring with them is always there, and enables nothing
             elif install.knows(own, name):
