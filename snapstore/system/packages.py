@@ -124,6 +124,7 @@ class Ownership:
         self._directories: dict[bytes, dict[bytes, Owned]] = {}
         self._others: dict[bytes, list[Owned]] = {}
         directories = self._directories
+        damaged: set[bytes] = set()
         count = 0
         for each in owned:
             count += 1
@@ -136,14 +137,25 @@ class Ownership:
             first = known.setdefault(name, each)
             if first is not each:
                 self._others.setdefault(each.path, []).append(each)
+            if not each.vouched:
+                damaged.add(parent)
         self.count = count
-        self._imply_parents()
+        self._imply_parents(damaged)
 
-    def _imply_parents(self) -> None:
-        """A directory that nobody lists, but something below it, belongs to what is below it, and is a usual one."""
+    def _imply_parents(self, damaged: set[bytes]) -> None:
+        """A directory that nobody lists, but something below it, belongs to what is below it, and is a usual one.
+
+        Unless a damaged record may have said something else: `damaged` are the directories with such records in them.
+        """
         directories = self._directories
+        doubtful: set[bytes] = set()
+        for path in damaged:
+            here = path
+            while here and here not in doubtful:
+                doubtful.add(here)
+                here = here.rpartition(b"/")[0]
         for path in list(directories):
-            inside = next(iter(directories[path].values()))
+            package = next(iter(directories[path].values())).package
             here = path
             while here:
                 parent, _, name = here.rpartition(b"/")
@@ -151,7 +163,7 @@ class Ownership:
                 if name in known:
                     break
                 known[name] = Owned(
-                    here, inside.package, kind=Kind.DIRECTORY, optional=True, usual=True, vouched=inside.vouched
+                    here, package, kind=Kind.DIRECTORY, optional=True, usual=True, vouched=here not in doubtful
                 )
                 here = parent
 
