@@ -81,7 +81,7 @@ def test_like_chroot(tree: dict[str, str | bytes | None], paths: list[str]) -> N
         )  # fmt: skip
         with Root(os.fsencode(top)) as root:
             for path, line in zip(paths, answer.stdout.splitlines(), strict=True):
-                # `..` and `.` may here pass what is not there, or is a file, which the kernel refuses; both stay inside.
+                # `..` and `.` may here pass what is no directory, which the kernel refuses; both stay inside.
                 if line != "-":
                     assert ours(root, path) == line
 
