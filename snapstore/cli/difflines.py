@@ -56,7 +56,7 @@ class ScopeChangeLine:
         """A sign, what it is, and what was and is."""
         change = self.change
         row = change.after if change.after is not None else change.before
-        label = " ".join(filter(None, (_value(row, name) for name in _LABELS[change.tag])))
+        label = " ".join(filter(None, (_value(row, name) for name in _LABELS[change.tag]))) or _value(row, "file")
         told = []
         if change.fields:
             secret = {field.attribute for field in change.scope.table_of(row).fields if field.secret}
@@ -106,7 +106,7 @@ class FileChangeLine:
         row = change.after or change.before
         if row is not None and row.package:
             found["packages"] = row.package.split()
-        for name in ("pristine", "missing"):
+        for name in ("pristine", "missing", "excluded"):
             if getattr(change, name):
                 found[name] = getattr(change, name)
         if self.hunks:
@@ -126,6 +126,8 @@ class FileChangeLine:
             told.append("is as packaged")
         if change.missing:
             told.append("deleted" if change.missing == "after" else "is there again")
+        if change.excluded:
+            told.append("is left out now" if change.excluded == "after" else "was left out")
         line = ChangeLine(change.change).text(verbose=verbose)
         lines = [line + (f"  [{', '.join(told)}]" if told else "")]
         lines += [f"   {clean(each)}" for each in self.hunks]

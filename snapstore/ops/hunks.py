@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
+from itertools import islice
 
 from snapstore.model import Entry, Kind
 from snapstore.ops.content import read_file
+from snapstore.ops.linediff import line_hunks
 from snapstore.store.reader import Reader
 from snapstore.system.redaction import redact_text
 from snapstore.system.root import Root, RootError
@@ -15,6 +16,9 @@ TEXT_LIMIT = 256 << 10
 """Files of more bytes are not shown line by line."""
 LINE_LIMIT = 400
 """So many lines of hunks are shown of one file; the rest is counted."""
+LINE_WIDTH = 1000
+"""So many characters of a line are shown."""
+_NO_END = "\\ no line feed at the end"
 
 Contents = Callable[[bytes, Entry], bytes | None]
 """Gives the bytes of a file by its path and entry; None where they cannot be had."""
@@ -55,16 +59,22 @@ def text_hunks(path: bytes, before: Entry, after: Entry, *, old: Contents, new: 
         if text is None:
             return ()
         texts.append(text)
-    lines = list(difflib.unified_diff(texts[0], texts[1], lineterm="", n=3))[2:]
-    if len(lines) > LINE_LIMIT:
-        lines = [*lines[:LINE_LIMIT], f"… and {len(lines) - LINE_LIMIT} more lines"]
+    hunks = line_hunks(texts[0], texts[1])
+    lines = [line if len(line) <= LINE_WIDTH else line[:LINE_WIDTH] + "…" for line in islice(hunks, LINE_LIMIT)]
+    more = sum(1 for _ in hunks)
+    if more:
+        lines.append(f"… and {more} more lines")
     return tuple(lines)
 
 
 def _text(path: bytes, data: bytes) -> list[str] | None:
+    """The lines of a text, its secrets hidden; None for what is no text. Only a line feed ends a line."""
     if b"\0" in data:
         return None
     try:
-        return redact_text(path, data).decode().splitlines()
+        lines = redact_text(path, data).decode().split("\n")
     except UnicodeDecodeError:
         return None
+    if not lines[-1]:
+        return lines[:-1]
+    return [*lines, _NO_END]

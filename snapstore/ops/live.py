@@ -12,6 +12,7 @@ from snapstore.ops.inspection import SystemOptions
 from snapstore.ops.progress import Progress
 from snapstore.ops.recorder import DryRecorder
 from snapstore.ops.running import LocalState, SnapshotOptions, SnapshotRun
+from snapstore.ops.scopes import policies
 from snapstore.ops.systemsnapshot import inspector
 from snapstore.store.overlay import OverlayReader
 from snapstore.store.reader import Reader
@@ -34,20 +35,25 @@ def look(
 ) -> Live:  # fmt: skip
     """The present state of what a snapshot is of: of a system the one of `system.root`, else of its paths.
 
-    What it left out by pattern is left out again. Memory grows with the manifests that are not in the store. Nothing
-    is written but caches. RequestError where a path of the snapshot cannot be read any more, or it was a stream.
+    What it left out by pattern is left out again, and a system is looked at as it was for the snapshot: with or without
+    packaged files, and other file systems. Memory grows with the manifests that are not in the store. Nothing is
+    written but caches. RequestError where a path of the snapshot cannot be read any more, or it was a stream.
     """
     rules = FilterRules(excludes=snapshot.excludes)
     documents: dict[ChunkId, bytes] = {}
     recorder = DryRecorder(view, documents=documents)
     run = SnapshotRun(store, SnapshotOptions(rules=rules), local, progress, cancellation)
     if snapshot.scopes:
-        options = replace(system, filters=rules)
+        how = policies(view.reader, snapshot)
+        options = replace(
+            system, filters=rules, skip_packaged=how.get("skip-packaged") != "no",
+            enter_mounts=how.get("all-file-systems") == "yes",
+        )  # fmt: skip
         with Root(system.root) as root:
             record = run.system(
                 recorder,
                 root,
-                replace(rules, one_file_system=not system.enter_mounts),
+                replace(rules, one_file_system=not options.enter_mounts),
                 inspector(options, local=local, cancellation=cancellation),
             )
     else:

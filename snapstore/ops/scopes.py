@@ -12,6 +12,7 @@ from snapstore.model import ChunkId, Snapshot
 from snapstore.store.reader import Reader
 from snapstore.system.record import Row, Scope
 from snapstore.system.schema import SCOPES
+from snapstore.system.scopes.files import COMPLETENESS, Policy
 
 _LEVELS = 8
 BY_NAME = {scope.name: scope for scope in SCOPES}
@@ -33,6 +34,13 @@ def scope_rows(reader: Reader, snapshot: Snapshot, scope: Scope) -> Iterator[Row
         advice = "only snapshots of a system have it: `snapstore snapshot --system`"
         raise RequestError(f"snapshot {snapshot.id[:8]} has no record of {scope.name}", advice=advice)
     return record_rows(reader, chunk, scope)
+
+
+def policies(reader: Reader, snapshot: Snapshot) -> dict[str, str]:
+    """How a system was looked at, by name; nothing where the snapshot does not say."""
+    if COMPLETENESS not in held_scopes(snapshot):
+        return {}
+    return {row.name: row.value for row in scope_rows(reader, snapshot, COMPLETENESS) if isinstance(row, Policy)}
 
 
 def record_rows(reader: Reader, record: ChunkId, scope: Scope) -> Iterator[Row]:

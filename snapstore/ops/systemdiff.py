@@ -76,7 +76,7 @@ def compare_rows(scope: Scope, before: Iterable[Row], after: Iterable[Row]) -> I
     tags = [table.tag for table in scope.tables]
     for identity in sorted(old.keys() | new.keys(), key=lambda each: (tags.index(str(each[0])), each[1:])):
         olds, news = old.get(identity, []), new.get(identity, [])
-        kept = [row for row in olds if row in news]
+        kept = set(olds).intersection(news)
         olds = [row for row in olds if row not in kept]
         news = [row for row in news if row not in kept]
         tag = str(identity[0])
