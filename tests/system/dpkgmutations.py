@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 
 from tests.system.mutations import (
@@ -192,7 +193,8 @@ def _deletions(root: bytes) -> Iterator[Mutation]:
     )
 
     def moved(root: bytes) -> None:
-        os.rename(root + b"/usr/share/doc/tar", root + b"/usr/share/doc/tar-moved")
+        # An overlay file system does not rename directories, so that this may be a copy; all in it is root's.
+        shutil.move(os.fsdecode(root + b"/usr/share/doc/tar"), os.fsdecode(root + b"/usr/share/doc/tar-moved"))
         os.symlink(b"tar-moved", root + b"/usr/share/doc/tar")
 
     # What the package ships is still found by its own names, as dpkg finds it: only the directory is another thing.

@@ -63,6 +63,11 @@ class Mutation:
         """Whether it is no change of the system, so that to report it would be wrong."""
         return all(said == SILENT for said in self.expected.values())
 
+    @property
+    def by_rule(self) -> bool:
+        """Whether rules account for all of it, so that it is in no list of changes: nobody has found anything then."""
+        return not self.quiet and all(said in (SILENT, GENERATED, EXCLUDED) for said in self.expected.values())
+
 
 def one(
     name: str, path: bytes, make: Callable[[bytes], None], said: Said, *, beside: tuple[bytes, ...] = ()

@@ -17,6 +17,9 @@ from tests.system.roots import cache_directory, in_root, install_tools, mount_ov
 Reported = Mapping[bytes, bytes]
 """What was said, by path."""
 
+PATIENCE = 60.0
+"""Seconds; all of them take one or two on these roots."""
+
 _C = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
 _VERIFY = re.compile(rb"(?:[A-Za-z0-9?.]{8,9}|missing) +(?:[cdglr] )?(/.*?)(?: \(.*\))?")
 _DEBSUMS = re.compile(rb"debsums: (?:missing file|can't open \S+ file|checksum mismatch \S+ file) (/.*?)(?: \(.*\))?")
@@ -24,9 +27,13 @@ _DPKG_DIED = re.compile(rb"dpkg: error: .* file '(/.*)': .*")
 _PACMAN = re.compile(rb"(?:warning|backup file): [^:]+: (/.*) \([^()]*\)")
 
 
+class StuckError(Exception):
+    """The tool did not end within PATIENCE: `dpkg --verify` opens a named pipe, and waits for a writer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherTool:
-    """A tool with the options that make it check all it can: `look` gives what it reports about a root."""
+    """A tool with the options that make it check all it can: `look` gives what it reports on a root, or StuckError."""
 
     name: str
     version: Callable[[], str]
@@ -47,7 +54,8 @@ def compare(before: Reported, after: Reported, mutations: Sequence[Mutation]) ->
     new = {path for path, text in after.items() if before.get(path) != text}
     found = {each.name: bool(new & set(each.expected)) for each in mutations}
     causes = {path for each in mutations for path in (*each.expected, *each.beside)}
-    loud = {name: told for name, told in found.items() if not _by_name(mutations)[name].quiet}
+    quiet_names = {each.name for each in mutations if each.quiet}
+    loud = {name: told for name, told in found.items() if name not in quiet_names}
     quiet = tuple(sorted(name for name, told in found.items() if told and name not in loud))
     return Outcome(loud, quiet, tuple(sorted(path for path in new if not _is_at_or_below(path, causes))))
 
@@ -56,10 +64,6 @@ def _is_at_or_below(path: bytes, tops: set[bytes]) -> bool:
     while path not in tops and path not in (b"/", b""):
         path = os.path.dirname(path)
     return path in tops
-
-
-def _by_name(mutations: Sequence[Mutation]) -> dict[str, Mutation]:
-    return {each.name: each for each in mutations}
 
 
 # -- Debian ---------------------------------------------------------------------------------------------------------
@@ -75,7 +79,7 @@ def debsums_all(root: bytes) -> Reported:
     """What `debsums --all --changed` says; what it cannot find is on standard error."""
     install_tools("debsums")
     command: list[str | bytes] = ["debsums", "--all", "--changed", b"--root=" + root]
-    done = subprocess.run(command, env=_C, capture_output=True, check=False, timeout=600)
+    done = _ran(*command)
     said = {line: b"changed" for line in done.stdout.splitlines() if line.startswith(b"/")}
     return _in_root(root, {**said, **_lines(done.stderr, _DEBSUMS)})
 
@@ -134,8 +138,15 @@ def pacman_check(root: bytes) -> Reported:
 
 def _output(*command: str | bytes) -> bytes:
     """Everything that a program printed, whatever it thinks of what it found."""
-    done = subprocess.run(command, env=_C, capture_output=True, check=False, timeout=600)
+    done = _ran(*command)
     return done.stdout + done.stderr
+
+
+def _ran(*command: str | bytes) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, env=_C, capture_output=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise StuckError(os.fsdecode(command[0])) from error
 
 
 def _in_root(root: bytes, said: Reported) -> Reported:

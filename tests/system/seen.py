@@ -16,6 +16,7 @@ from tests.system.mutations import SILENT, Mutation, Said
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _CLASSES = ("changed", "missing", "unmanaged", "generated", "excluded")
+_LISTED = ("changed", "missing", "unmanaged")
 _DONE = (0, 3)
 """Exit codes of an audit that was made, without and with warnings."""
 
@@ -50,7 +51,8 @@ class Report:
 class Score:
     """How a report after mutations compares with the one before.
 
-    `found` are the paths of which it says what it must, `missed` what it does not say, `wrong` what it says beside.
+    `found` are the paths that it lists as what they are and did not list so before; what rules account for is not among
+    them. `missed` is what it does not say, `wrong` what it says beside.
     """
 
     found: frozenset[bytes]
@@ -120,9 +122,10 @@ def score(before: Report, after: Report, mutations: Iterable[Mutation]) -> Score
     found, missed = set(), {}
     for path, said in expected.items():
         meant = after.said_of(path)
-        if said not in meant:
+        listed = said.cls in _LISTED
+        if said not in meant or (listed and said in before.said_of(path)):
             missed[path] = said, frozenset(meant)
-        elif said != SILENT:
+        elif listed:
             found.add(path)
     wrong = []
     for key in sorted({*before.rows, *after.rows}):

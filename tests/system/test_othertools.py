@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system import othertools
-from tests.system.mutations import MISSING, SILENT, UNMANAGED, Mutation, changed
+from tests.system.mutations import GENERATED, MISSING, SILENT, UNMANAGED, Mutation, changed
 from tests.system.othertools import compare
 from tests.system.seen import read_report, score
 
@@ -57,6 +57,12 @@ def test_paths_are_those_within_the_root(tmp_path: Path) -> None:
     root = os.fsencode(tmp_path)
     said = {root + b"/bin/x": b"1", b"/bin/y": b"2", b"/etc/z": b"3", root + b"/usr/w": b"4"}
     assert set(othertools._in_root(root, said)) == {b"/usr/bin/x", b"/usr/bin/y", b"/etc/z", b"/usr/w"}
+
+
+def test_a_tool_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(othertools, "PATIENCE", 0.1)
+    with pytest.raises(othertools.StuckError, match="sleep"):
+        othertools._output("sleep", "20")
 
 
 def test_a_tool_has_found_what_it_says_anew() -> None:
@@ -117,6 +123,22 @@ def test_a_row_that_goes_away_needs_a_cause_too() -> None:
     assert score(read_report(before), read_report(report(*RIGHT)), ALL).wrong == (
         "b'/stays': unmanaged became nothing",
     )
+
+
+def test_what_was_said_before_is_not_found() -> None:
+    verdict = score(read_report(report(RIGHT[0])), read_report(report(*RIGHT)), ALL)
+    assert list(verdict.missed) == [b"/a"]
+
+
+def test_what_rules_account_for_is_neither_found_nor_missed() -> None:
+    log = Mutation(name="log", make=nothing, expected={b"/var/log/x": GENERATED})
+    row: dict[str, object] = {"path": "/var/log/x", "class": "generated", "rule": "logs"}
+    verdict = score(read_report(report()), read_report(report(row)), [log])
+    assert (verdict.found, verdict.missed, verdict.wrong) == (frozenset(), {}, ())
+    assert score(read_report(report()), read_report(report()), [log]).missed
+    assert log.by_rule
+    assert not EDITED.by_rule
+    assert not TOUCHED.by_rule
 
 
 def test_the_changes_have_to_be_the_right_ones() -> None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 FAMILY: dict[str, Any] = {
     "name": "debian",
     "versions": {AUDIT: "1.0", "other": "2.0"},
-    "quiet": {"edited": False, "mode": False, "touched": True, "read": True},
-    "told": {"edited": [AUDIT, "other"], "mode": [AUDIT], "touched": ["other"], "read": []},
+    "kinds": {"edited": "change", "mode": "change", "log": "rule", "touched": "none", "read": "none"},
+    "told": {"edited": [AUDIT, "other"], "mode": [AUDIT], "log": ["other"], "touched": ["other"], "read": []},
+    "stuck": {"mode": ["other"]},
     "beside": {AUDIT: 0, "other": 3},
     "items": 5,
     "found": 5,
@@ -81,7 +82,8 @@ def test_tools_are_counted() -> None:
 
 def test_every_mutation_has_a_line() -> None:
     table = "\n".join(auditpage.mutation_table(FAMILY))
-    assert row(table, "mode")[1:] == ["found", ""]
+    assert row(table, "mode")[1:] == ["found", "*hangs*"]
+    assert row(table, "log")[1:] == ["by rule", "told"]
     assert row(table, "touched (no change)")[1:] == ["quiet", "**told**"]
     assert row(table, "read (no change)")[1:] == ["quiet", "quiet"]
 
