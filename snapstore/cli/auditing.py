@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snapstore.cli.parameters import Command
+from snapstore.cli.parameters import Command, OutputPath, given
 from snapstore.cli.run import Run, verb
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ Examples:
 Exit codes: 0 done; 1 failed, or --fail-on-change found something; 3 done, but some files could not be verified.""",
 )
 @click.option(
-    "--root", metavar="DIR", type=click.Path(path_type=bytes), default=b"/", help="The system that lies there."
-)
+    "--root", metavar="DIR", type=click.Path(path_type=bytes, readable=False), default=b"/", callback=given,
+    help="The system that lies there.  [default: /]",
+)  # fmt: skip
 @click.option(
     "--class", "classes", multiple=True, metavar="CLASS",
     type=click.Choice(["changed", "missing", "unmanaged", "generated", "excluded"]),
@@ -61,16 +62,17 @@ Exit codes: 0 done; 1 failed, or --fail-on-change found something; 3 done, but s
 )  # fmt: skip
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out what matches.  [repeatable]")
 @click.option(
-    "--reference", "references", metavar="DIR", multiple=True, type=click.Path(path_type=bytes),
+    "--reference", "references", metavar="DIR", multiple=True,
+    type=click.Path(path_type=bytes, file_okay=False, exists=True), callback=given,
     help="Take modes, owners and links from the .deb files in a directory.  [repeatable]",
 )  # fmt: skip
 @click.option(
-    "--fetch-reference", metavar="DIR", type=click.Path(path_type=bytes, file_okay=False, exists=True),
+    "--fetch-reference", metavar="DIR", type=click.Path(path_type=bytes, file_okay=False, exists=True), callback=given,
     help="Where something is in doubt, have apt download the packages into a directory, and look again.",
 )  # fmt: skip
 @click.option("--all-file-systems", is_flag=True, help="Look into other file systems that are mounted below, too.")
 @click.option("--xml", "as_xml", is_flag=True, help="Print one XML document with all that was found.")
-@click.option("--html", metavar="FILE", type=click.Path(path_type=bytes), help="Write a report to read in a browser.")
+@click.option("--html", metavar="FILE", type=OutputPath(), callback=given, help="Write a report to read in a browser.")
 @click.option("--fail-on-change", is_flag=True, help="Exit with 1 if there is anything of the classes listed.")
 @verb
 def audit(
@@ -99,6 +101,10 @@ def audit(
     from snapstore.fs.filters import FilterRules
     from snapstore.ops.audit import audit_system, packages_in_doubt
 
+    if as_xml and run.output.json:
+        raise click.UsageError("Give either --xml or --json.")
+    if html is not None:
+        _check_html(run, html)
     listed = classes or ("changed", "missing", "unmanaged")
     local = run.local()
     fetched = () if fetch_reference is None else (fetch_reference,)
@@ -121,6 +127,8 @@ def audit(
         if doubtful and len(fetch(doubtful, os.path.abspath(fetch_reference), run.progress.warn)) < len(doubtful):
             result = look()
     run.close_progress()
+    if not any(policy.value for policy in result.policies if policy.name == "managers"):
+        run.output.notice("no package database was found there, so that nothing is known to belong to a package")
     found = [row for row in result.files if row.cls in listed]
     if html is not None:
         _write_html(run, result, html)
@@ -135,8 +143,9 @@ def audit(
             run.output.emit(ClassLine(total))
     else:
         _list(run, found)
-        if run.settings.verbose:
+        if run.settings.verbose and result.rules:
             run.output.table([RuleLine(rule) for rule in result.rules])
+            run.output.heading("")
         if not run.settings.quiet:
             run.output.table([ClassLine(total) for total in (*result.totals, on_disk(result.totals))])
     if not as_xml:
@@ -166,11 +175,23 @@ def _list(run: Run, rows: list[FileRow], /) -> None:
 _PLACE = {"changed": 0, "missing": 1, "unmanaged": 2, "generated": 3, "excluded": 4}
 
 
-def _write_html(run: Run, result: Audit, path: bytes, /) -> None:
-    from snapstore.atomic import write_atomically
-    from snapstore.cli.htmlreport import report_bytes
+def _check_html(run: Run, path: bytes, /) -> None:
+    """Nothing; an error where no report could be written: better before a long look than after it."""
+    from snapstore.ops.destination import check_destination
+    from snapstore.ops.places import refuse_inside
 
-    write_atomically(os.path.abspath(path), report_bytes(result), durable=False, mode=0o600)
+    if path == b"-":
+        raise click.UsageError("--html needs the name of a file: standard output has the list.")
+    refuse_inside(path, run.own_places())
+    check_destination(path)
+
+
+def _write_html(run: Run, result: Audit, path: bytes, /) -> None:
+    from snapstore.cli.htmlreport import report_bytes
+    from snapstore.ops.destination import Destination
+
+    with Destination(path) as destination:
+        destination.write(report_bytes(result))
     run.output.notice(f"wrote the report to {os.fsdecode(path)}")
 
 

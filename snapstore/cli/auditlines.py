@@ -178,9 +178,9 @@ class AuditSummary:
         total = on_disk(audit.totals)
         settings = {setting.name: setting.value for setting in audit.settings}
         return {
-            "root": path_fields(audit.root)["path"],
-            "os": settings.get("title", ""),
-            "host": settings.get("hostname", ""),
+            **path_fields(audit.root, key="root"),
+            **path_fields(settings.get("title", "").encode("utf-8", "surrogateescape"), key="os"),
+            **path_fields(settings.get("hostname", "").encode("utf-8", "surrogateescape"), key="host"),
             "packages": len(audit.packages),
             "files": total.files,
             "directories": total.directories,

@@ -9,15 +9,18 @@ import click
 from snapstore.cli.browsing import absolute
 from snapstore.cli.difflines import FileChangeLine, ScopeChangeLine
 from snapstore.cli.messages import ChangeLine
-from snapstore.cli.parameters import SNAPSHOT, Command
+from snapstore.cli.names import clean
+from snapstore.cli.parameters import SNAPSHOT, Command, given
 from snapstore.cli.run import Run, verb
 from snapstore.cli.summaries import DiffSummary
+from snapstore.errors import RequestError
 
 if TYPE_CHECKING:
     from snapstore.model import Snapshot
     from snapstore.ops.diff import Summary
     from snapstore.ops.hunks import Contents
     from snapstore.store.reader import Reader
+    from snapstore.store.repository import View
 
 _INCOMPLETE = 3
 
@@ -36,11 +39,12 @@ Examples:
 @click.argument("path", required=False)
 @click.option("--live", is_flag=True, help="Compare A with what is there now; then B is left out, PATH is not.")
 @click.option(
-    "--root", metavar="DIR", type=click.Path(path_type=bytes), default=b"/", help="Where the live system lies."
-)
+    "--root", metavar="DIR", type=click.Path(path_type=bytes, readable=False), callback=given,
+    help="With --live, where the system lies.  [default: /]",
+)  # fmt: skip
 @click.option("--hunks/--no-hunks", default=True, help="Show the lines that changed in text files of a system.")
 @verb
-def diff(run: Run, /, *, a: str, b: str | None, path: str | None, live: bool, root: bytes, hunks: bool) -> int:
+def diff(run: Run, /, *, a: str, b: str | None, path: str | None, live: bool, root: bytes | None, hunks: bool) -> int:
     """Show what changed from snapshot A to snapshot B, or since A, at PATH and below it.
 
     Each line begins with what happened: + the path is in B only, - in A only, C its content changed, M its metadata
@@ -58,6 +62,8 @@ def diff(run: Run, /, *, a: str, b: str | None, path: str | None, live: bool, ro
         b, path = None, b
     if not live and b is None:
         raise click.UsageError("Missing argument 'B' (or --live).")
+    if root is not None and not live:
+        raise click.UsageError("--root says where the live system lies: it goes with --live only.")
     from snapstore.ops.diff import Summary
 
     where = b"/" if path is None else absolute(path)
@@ -70,6 +76,10 @@ def diff(run: Run, /, *, a: str, b: str | None, path: str | None, live: bool, ro
         _compare(run, view.reader, before, after, where=where, summary=summary, hunks=hunks)
         run.output.summarise(DiffSummary(before, after, summary))
         return 0
+    if root is not None and not before.scopes:
+        raise click.UsageError("--root is for the snapshot of a system; this one is compared with its own paths.")
+    _refuse_snapshot(view, path)
+    root = root or b"/"
     from snapstore.cli.auditing import system_options
     from snapstore.ops.hunks import live_contents
     from snapstore.ops.live import look
@@ -85,6 +95,21 @@ def diff(run: Run, /, *, a: str, b: str | None, path: str | None, live: bool, ro
         _compare(run, now.reader, before, now.snapshot, where=where, summary=summary, hunks=hunks, new=contents)
     run.output.summarise(DiffSummary(before, None, summary))
     return _INCOMPLETE if now.warnings else 0
+
+
+def _refuse_snapshot(view: View, path: str | None, /) -> None:
+    """Nothing; UsageError for a path that is rather the name of a snapshot: better before a long look than after it."""
+    from snapstore.store.repository import choose
+
+    if path is None or path.startswith("/"):
+        return
+    try:
+        choose(view.finals.snapshots(), path)
+    except RequestError:
+        return
+    raise click.UsageError(
+        f"--live compares with the present: leave out {clean(path)}, or write /{clean(path)} for a path."
+    )
 
 
 def _compare(

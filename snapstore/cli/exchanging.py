@@ -11,7 +11,7 @@ from snapstore.cli.exchanged import ExportSummary, ImportSummary
 from snapstore.cli.keeping import INCOMPLETE, label
 from snapstore.cli.names import clean, path_fields, shown
 from snapstore.cli.output import complain, json_line
-from snapstore.cli.parameters import SNAPSHOT, Command
+from snapstore.cli.parameters import SNAPSHOT, Command, OutputPath, given
 from snapstore.cli.rowlines import Facts, RowLine, ScopeLine, TextLine, matcher, measured
 from snapstore.cli.run import Run, verb
 from snapstore.errors import RequestError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCOPE_NAMES = ("os", "packages", "repos", "users", "services", "files", "completeness")
 _FILE = click.Path(path_type=bytes, allow_dash=True)
+_OUTPUT = OutputPath(allow_dash=True)
 
 
 class _Aside:
@@ -47,7 +48,7 @@ class _Aside:
     def warn(self, path: bytes, reason: str) -> None:
         """The warning, on standard error."""
         if self._json:
-            complain(json_line("warning", {**path_fields(path), "reason": reason}))
+            complain(json_line("warning", {**path_fields(path), "reason": clean(reason)}))
         else:
             complain(f"warning: {shown(path)}{': ' if path else ''}{clean(reason)}")
 
@@ -65,8 +66,14 @@ Examples:
 Exit codes: 0 done; 3 done, but not everything is in it as the snapshot has it; 1 failed; 130 stopped.""",
 )
 @click.argument("snapshot", type=SNAPSHOT)
-@click.option("--bundle", metavar="FILE", type=_FILE, help="Write a bundle to this file; - is standard output.")
-@click.option("--snapfile", metavar="FILE", type=_FILE, help="Write a snapfile as Snap of 2011 reads it; - likewise.")
+@click.option(
+    "--bundle", metavar="FILE", type=_OUTPUT, callback=given,
+    help="Write a bundle to this file; - is standard output.",
+)  # fmt: skip
+@click.option(
+    "--snapfile", metavar="FILE", type=_OUTPUT, callback=given,
+    help="Write a snapfile as Snap of 2011 reads it; - likewise.",
+)  # fmt: skip
 @verb
 def export(run: Run, /, *, snapshot: str, bundle: bytes | None, snapfile: bytes | None) -> int:
     """Write a snapshot to one file that other programs can read.
@@ -121,7 +128,7 @@ Examples:
 \b
 Exit codes: 0 done; 3 done, but something could not be taken over as it was; 1 failed; 130 stopped.""",
 )
-@click.argument("file", metavar="FILE", type=_FILE)
+@click.argument("file", metavar="FILE", type=_FILE, callback=given)
 @click.option("--name", callback=label, help="A name for the snapshot, instead of the one that it had.")
 @click.option("--tag", "tags", multiple=True, callback=label, help="One more tag to find it by.  [repeatable]")
 @click.option("--any-ratio", is_flag=True, help="Take an archive that expands to more than 200 times its size.")

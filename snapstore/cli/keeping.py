@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snapstore.cli.messages import ForgottenLine
-from snapstore.cli.parameters import SIZE, SNAPSHOT, Command
+from snapstore.cli.parameters import SIZE, SNAPSHOT, Command, given
 from snapstore.cli.run import Run, verb
 from snapstore.cli.summaries import Created, SnapshotSummary
 from snapstore.errors import RequestError
@@ -97,12 +97,14 @@ Exit codes: 0 done; 3 done, but some files could not be read; 1 failed; 130 stop
 @click.argument("paths", metavar="[PATH...]", nargs=-1, type=click.Path(path_type=bytes))
 @click.option("--system", is_flag=True, help="Snapshot the system, as without PATH.")
 @click.option(
-    "--root", metavar="DIR", type=click.Path(path_type=bytes), help="Of the system that lies there.  [default: /]"
-)
+    "--root", metavar="DIR", type=click.Path(path_type=bytes, readable=False), callback=given,
+    help="Of the system that lies there.  [default: /]",
+)  # fmt: skip
 @click.option("--no-skip-packaged", is_flag=True, help="Of a system, store what its packages would bring back, too.")
 @click.option("--all-file-systems", is_flag=True, help="Of a system, enter other file systems that are mounted below.")
 @click.option(
-    "--reference", "references", metavar="DIR", multiple=True, type=click.Path(path_type=bytes),
+    "--reference", "references", metavar="DIR", multiple=True,
+    type=click.Path(path_type=bytes, file_okay=False, exists=True), callback=given,
     help="Of a system, take modes, owners and links from the .deb files in a directory.  [repeatable]",
 )  # fmt: skip
 @click.option("--name", callback=label, help="A name for the snapshot; of several with one name the newest is meant.")
@@ -162,7 +164,7 @@ def snapshot(
     stream = _check_sources(paths, stdin_name, filtered=bool(run.ordered), dry_run=dry_run)
     whole = system or not (paths or stream)
     _check_system(
-        whole=whole, paths=paths, stream=stream, root=root,
+        whole=whole, paths=paths, stream=stream,
         only_system=no_skip_packaged or all_file_systems or bool(references) or root is not None,
         only_paths=one_file_system or exclude_caches,
     )  # fmt: skip
@@ -230,9 +232,7 @@ def _check_sources(paths: tuple[bytes, ...], stdin_name: str | None, *, filtered
     return b"/" + b"/".join(parts)
 
 
-def _check_system(
-    *, whole: bool, paths: tuple[bytes, ...], stream: bytes, root: bytes | None, only_system: bool, only_paths: bool
-) -> None:
+def _check_system(*, whole: bool, paths: tuple[bytes, ...], stream: bytes, only_system: bool, only_paths: bool) -> None:
     """Nothing; UsageError where options of a system and of paths are mixed."""
     if whole and (paths or stream):
         raise click.UsageError("--system goes with neither PATH nor --stdin-name.")
@@ -242,8 +242,6 @@ def _check_system(
         )
     if only_paths and whole:
         raise click.UsageError("--one-file-system and --exclude-caches go with PATH only.")
-    if root is not None and not root:
-        raise click.UsageError("--root is empty.")
 
 
 def _pattern_lines(order: Sequence[tuple[str, str | bytes]]) -> Iterator[str]:

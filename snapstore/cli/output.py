@@ -142,7 +142,7 @@ class Output:
         if self.settings.quiet:
             return
         if self.settings.json:
-            complain(json_line("notice", {"message": text}))
+            complain(json_line("notice", {"message": clean(text)}))
         else:
             complain(f"snapstore: {clean(text)}")
 
@@ -150,7 +150,7 @@ class Output:
         """Trouble with one file; with JSON, a line among the results."""
         if self.settings.json:
             try:
-                self._line(json_line("warning", {**path_fields(path), "reason": reason}))
+                self._line(json_line("warning", {**path_fields(path), "reason": clean(reason)}))
             except (OutputError, ReaderGone):
                 self.settings.progress = False
             return
@@ -160,7 +160,7 @@ class Output:
     def fail(self, code: int, message: str, advice: str = "") -> None:
         """The reason for which the command ends."""
         if self.settings.json:
-            complain(json_line("exit_error", {"code": code, "message": message, "advice": advice}))
+            complain(json_line("exit_error", {"code": code, "message": clean(message), "advice": clean(advice)}))
         else:
             complain(clean(f"snapstore: {message}" + (f" ({advice})" if advice else "")))
 

@@ -50,6 +50,20 @@ SIZE = Size()
 SNAPSHOT = SnapshotName()
 
 
+def given(ctx: click.Context, param: click.Parameter, value: bytes | tuple[bytes, ...] | None) -> object:
+    """A path, or paths, none of them empty: an empty one is what a shell makes of a variable that is not set."""
+    if any(not each for each in ((value,) if isinstance(value, bytes) else value or ())):
+        raise click.BadParameter("it is empty.", ctx=ctx, param=param)
+    return value
+
+
+class OutputPath(click.Path):
+    """A file to write, which need not be readable."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(path_type=bytes, allow_dash=allow_dash, readable=False)
+
+
 class GlobalOption(click.Option):
     """An option that every command takes, and that may stand before the command too."""
 

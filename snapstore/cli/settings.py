@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from snapstore.errors import RequestError
 
 STORE_VARIABLE = "SNAPSTORE_STORE"
 KERNEL_VARIABLE = "SNAPSTORE_KERNEL"
@@ -37,18 +40,27 @@ def debugging() -> bool:
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
+def _own(directory: Callable[..., str]) -> str:
+    """The directory of ours that platformdirs knows; RequestError for a user who has no home to put it in."""
+    try:
+        return directory("snapstore", appauthor=False)
+    except RuntimeError as error:
+        advice = "set HOME, or XDG_DATA_HOME, XDG_CACHE_HOME and XDG_STATE_HOME"
+        raise RequestError("it is not known where this user's home directory is", advice=advice) from error
+
+
 def default_store() -> str:
     """The path of the store that is used where none is named."""
     import platformdirs
 
-    return os.path.join(platformdirs.user_data_dir("snapstore", appauthor=False), "store")
+    return os.path.join(_own(platformdirs.user_data_dir), "store")
 
 
 def cache_directory(*, make: bool = True) -> bytes:
     """The directory for caches, made and tagged (CACHEDIR.TAG) if need be. OSError where that is impossible."""
     import platformdirs
 
-    path = os.fsencode(platformdirs.user_cache_dir("snapstore", appauthor=False))
+    path = os.fsencode(_own(platformdirs.user_cache_dir))
     if not make:
         return path
     os.makedirs(path, mode=0o700, exist_ok=True)
@@ -64,7 +76,7 @@ def state_directory(*, make: bool = True) -> bytes:
     """The directory for what names this machine's writers. OSError where it cannot be made."""
     import platformdirs
 
-    path = os.fsencode(platformdirs.user_state_dir("snapstore", appauthor=False))
+    path = os.fsencode(_own(platformdirs.user_state_dir))
     if make:
         os.makedirs(path, mode=0o700, exist_ok=True)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from types import TracebackType
@@ -9,6 +10,30 @@ from typing import Self
 
 from snapstore.errors import TargetError
 from snapstore.model import Buffer
+
+
+def check_destination(path: bytes) -> None:
+    """Nothing, and nothing is written; TargetError if a Destination of that path could not even be begun."""
+    place, shown = os.path.realpath(path), os.fsdecode(path)
+    above = os.path.dirname(place)
+    try:
+        status = os.stat(place)
+    except FileNotFoundError:
+        status = None
+    except OSError as error:
+        raise TargetError(f"{shown} cannot be written: {error.strerror}") from error
+    number = 0
+    if path.endswith(b"/") or (status is not None and stat.S_ISDIR(status.st_mode)):
+        number = errno.EISDIR
+    elif not os.path.isdir(above):
+        number = errno.ENOTDIR if os.path.lexists(above) else errno.ENOENT
+    elif status is None or stat.S_ISREG(status.st_mode):
+        read_only = os.statvfs(above).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else 0 if os.access(above, os.W_OK | os.X_OK) else errno.EACCES
+    elif not os.access(place, os.W_OK):
+        number = errno.EACCES
+    if number:
+        raise TargetError(f"{shown} cannot be written: {os.strerror(number)}")
 
 
 class Destination:
@@ -20,6 +45,7 @@ class Destination:
     """
 
     def __init__(self, path: bytes) -> None:
+        self._given = path
         # A link of that name stands for the file that it leads to.
         self._path = os.path.realpath(path)
         self._shown = os.fsdecode(path)
@@ -27,6 +53,7 @@ class Destination:
         self._directory = self._fd = -1
 
     def __enter__(self) -> Self:
+        check_destination(self._given)
         try:
             self._open()
         except OSError as error:

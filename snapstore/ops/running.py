@@ -222,6 +222,7 @@ class SnapshotRun:
         if not root.live:
             self._owners = OwnerNames(users=inspected.users, groups=inspected.groups)
             self._host = settings.get("hostname", "")
+            self._os_release = settings.get("title", "")  # this machine's says nothing of another one
         self._expect(recorder.view, [b"/"])
         entry = self._directory(
             recorder, self._ingest(recorder), root.path, fd=root.fd, status=os.fstat(root.fd), skips=inspected.skips

@@ -97,7 +97,7 @@ _NO_PASS = b"".join(b"(?<!%b_)" % each for each in (b"proxy", b"fastcgi", b"uwsg
 _KEYS = b"api access private preshared secret encryption signing auth account shared master license".split()
 NAME = (
     _any(
-        rb"pass(?:word|wd|phrase|code)",
+        rb"(?<!\bno)pass(?:word|wd|phrase|code)",  # but not NOPASSWD: of sudoers(5)
         rb"secret",
         rb"token",
         rb"credential",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from snapstore.system.capture.lines import LINE_LIMIT, names_in, numbered_lines, read_file, text_of
 from snapstore.system.packages import Warn
+from snapstore.system.redaction import redact_text
 from snapstore.system.root import Root
 from snapstore.system.scopes.accounts import SudoRule
 
@@ -16,6 +17,7 @@ _DEPTH_LIMIT = 128
 _FILES_LIMIT = 4096
 _INCLUDE = re.compile(rb"[#@](include|includedir)[ \t]+(.*)\Z", re.DOTALL).match
 _PATH = re.compile(rb'"([^"]*)"[ \t]*(?:#.*)?\Z|((?:\\.|[^\s"#\\])+)[ \t]*(?:#.*)?\Z', re.DOTALL).match
+_TAG = re.compile(rb"(\b(?:NO)?PASSWD:)")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 # A quoted string, an escaped character, a user id (#1000, %#1000), a comment, blanks, or anything else.
 _TOKEN = re.compile(
@@ -45,7 +47,7 @@ def _take(root: Root, path: bytes, data: bytes, *, found: dict[bytes, list[SudoR
         if include is None:
             rule = squeeze(line)
             if rule:
-                rules.append(SudoRule(file=path, rule=text_of(rule), number=len(rules)))
+                rules.append(SudoRule(file=path, rule=text_of(_without_secrets(rule)), number=len(rules)))
             continue
         stated = _PATH(include[2].strip())
         if stated is None:
@@ -98,6 +100,13 @@ def logical_lines(path: bytes, data: bytes, warn: Warn) -> Iterator[bytes]:
         waiting, size = [], 0
     if waiting:
         yield b" ".join(waiting).strip()
+
+
+def _without_secrets(rule: bytes) -> bytes:
+    """The rule without what its commands give as passwords; the file itself is among the files."""
+    # The words that say whether sudo asks for a password are no names of one.
+    parts = _TAG.split(rule)
+    return b"".join([part if at % 2 else redact_text(b"", part).rstrip(b"\n") for at, part in enumerate(parts)])
 
 
 def _is_comment(line: bytes) -> bool:

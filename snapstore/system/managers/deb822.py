@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from snapstore.system.managers.trouble import shown
-
 _is_name = re.compile(rb"[!-,.-9;-~][!-9;-~]{0,199}\Z").match
 
 
@@ -78,7 +76,7 @@ def read_stanzas(data: bytes, trouble: Callable[[str], None], *, comments: bool 
                 value = parts[name] = [first.strip()]
         if wrong:
             sound = False
-            trouble(f"line {number} {wrong}: {shown(line)}")
+            trouble(f"line {number} {wrong}")  # the line itself may hold a secret
     if start:
         yield Stanza(start, _joined(parts), sound, ended=False)
 

@@ -207,6 +207,7 @@ MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQGEwJJ
 <tokens><a>b</a></tokens>
 root:x:0:0:root:/root:/bin/bash
 root:*:19000:0:99999:7:::
+bob ALL=(ALL) NOPASSWD: /usr/bin/x, /usr/bin/y
 """
 
 

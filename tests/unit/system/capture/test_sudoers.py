@@ -13,6 +13,22 @@ def rules(top: Path, files: dict[str, str | bytes | None]) -> tuple[list[tuple[s
     return [(row.file.decode(), row.rule, row.number) for row in rows], warned
 
 
+def test_what_commands_give_as_passwords_is_left_out(tmp_path: Path) -> None:
+    stated = [
+        "a ALL = NOPASSWD: /bin/x --password=geheim, PASSWD: /bin/y, /bin/z",
+        "b ALL = /bin/x https://me:geheim@host/",
+        "-----BEGIN PRIVATE KEY-----geheim",
+        'Defaults passwd_tries=3, passprompt="who?"',
+    ]
+    found, _ = rules(tmp_path, {"/etc/sudoers": "\n".join(stated)})
+    assert [rule for _, rule, _ in found] == [
+        "a ALL = NOPASSWD: /bin/x --password=(hidden), PASSWD: /bin/y, /bin/z",
+        "b ALL = /bin/x https://(hidden)@host/",
+        "(hidden: a private key)",
+        'Defaults passwd_tries=3, passprompt="who?"',
+    ]
+
+
 def test_rules_of_all_files(tmp_path: Path) -> None:
     found, warned = rules(
         tmp_path,
