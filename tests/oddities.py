@@ -210,7 +210,7 @@ def _file_modes(base: bytes) -> None:
 def _owners(base: bytes) -> None:
     for uid, gid in ((0, 12345), (12345, 0), (65534, 65534), (4294967294, 4294967294)):
         os.chown(write(base + b"/%d-%d" % (uid, gid), b"x"), uid, gid)
-    os.chmod(base + b"/12345-0", 0o6755)  # noqa: S103
+    os.chmod(base + b"/12345-0", 0o6755)
     os.symlink(b"x", base + b"/link")
     os.chown(base + b"/link", 12345, 54321, follow_symlinks=False)
 
@@ -368,7 +368,7 @@ def _acls(base: bytes) -> None:
 def _capabilities(base: bytes) -> None:
     path = write(base + b"/program", b"#!/bin/true\n")
     os.chown(path, 12345, 12345)
-    os.chmod(path, 0o755)  # noqa: S103
+    os.chmod(path, 0o755)
     os.setxattr(path, b"security.capability", CAPABILITY)
 
 

@@ -298,7 +298,7 @@ def test_what_was_no_file_when_scanned_is_not_opened(files: Files) -> None:
 def test_an_unreadable_file_and_one_of_another_owner(files: Files) -> None:
     files.put(b"closed", b"secret")
     files.put(b"open", b"public")
-    os.chmod(files.path, 0o755)  # noqa: S103 so that somebody else can come in
+    os.chmod(files.path, 0o755)
     os.chmod(files.at(b"closed"), 0o000)
     os.chmod(files.at(b"open"), 0o644)
     files.scan()

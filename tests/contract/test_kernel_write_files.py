@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_written_completely_is_not_left(place: Place) -> N
 
 
 def test_without_the_right_to_give_it_away_a_file_stays_but_loses_set_id_bits(place: Place) -> None:
-    os.chmod(place.path, 0o777)  # noqa: S103 so that somebody else can write
+    os.chmod(place.path, 0o777)
     files = [
         File(b"chown", [(0, 0, 7)], mode=0o6755, uid=0, gid=0, mtime=(77, 7)),
         File(b"kept", [(0, 0, 7)], mode=0o4755, mtime=(77, 7)),
@@ -221,7 +221,7 @@ def test_without_the_right_to_give_it_away_a_file_stays_but_loses_set_id_bits(pl
 
 
 def test_a_directory_without_the_right_to_write(place: Place) -> None:
-    os.chmod(place.path, 0o555)  # noqa: S103 read-only, that is
+    os.chmod(place.path, 0o555)
     with without_root():
         written = place.write([File(b"a"), File(b"b")])
     os.chmod(place.path, 0o700)

@@ -77,8 +77,8 @@ MUTATIONS: list[tuple[str, Callable[[bytes], object]]] = [
     ("content", lambda b: rewrite(b + b"/other", b"CONTENT")),
     ("content", lambda b: rewrite(b + b"/dir/inside", b"x" * 99_999 + b"y")),
     ("holes", lambda b: fill(b + b"/sparse")),
-    ("mode", lambda b: os.chmod(b + b"/other", 0o755)),  # noqa: S103
-    ("mode", lambda b: os.chmod(b + b"/dir", 0o1777)),  # noqa: S103
+    ("mode", lambda b: os.chmod(b + b"/other", 0o755)),
+    ("mode", lambda b: os.chmod(b + b"/dir", 0o1777)),
     ("mode", lambda b: os.chmod(b + b"/fifo", 0o600)),
     ("mtime", lambda b: os.utime(b + b"/other", ns=(0, 10**18 + 1))),
     ("mtime", lambda b: os.utime(b + b"/link", ns=(0, 10**18 + 1), follow_symlinks=False)),

@@ -42,7 +42,7 @@ def write(path: bytes, content: bytes = b"x") -> None:
 def trees() -> Iterator[tuple[bytes, bytes]]:
     """A tree, and a copy in which everything named with "secret" is missing or empty; anybody may come here."""
     base = os.fsencode(tempfile.mkdtemp())
-    os.chmod(base, 0o755)  # noqa: S103 - for somebody else to get in
+    os.chmod(base, 0o755)
     source, copy = base + b"/source", base + b"/copy"
     for name in (b"/plain", b"/secret", b"/secret-not", b"/secret.d/inside", b"/odd\xff/secret"):
         write(source + name)

@@ -197,7 +197,7 @@ def test_troubles_are_told_as_they_happen(base: bytes) -> None:
 @root_only
 @pytest.mark.root
 def test_without_privilege_owners_are_one_trouble_and_set_id_is_dropped(base: bytes) -> None:
-    os.chmod(base, 0o711)  # noqa: S103 - the other user has to get through
+    os.chmod(base, 0o711)
     os.mkdir(base + b"/t")
     os.chown(base + b"/t", 12345, 12345)
     reading, writing = os.pipe()

@@ -57,7 +57,7 @@ def warned(taken: SnapshotResult, root: bytes) -> list[tuple[bytes, str]]:
 def test_what_may_not_be_read(base: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         top = os.fsencode(directory)
-        os.chmod(top, 0o755)  # noqa: S103 - for somebody else to get in
+        os.chmod(top, 0o755)
         root = top + b"/tree"
         write(root + b"/readable", b"saved")
         for name, content in ((b"/secret", b"12345"), (b"/large-secret", noise(2_000_000, 1))):
