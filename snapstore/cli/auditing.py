@@ -190,8 +190,9 @@ def _write_html(run: Run, result: Audit, path: bytes, /) -> None:
     from snapstore.cli.htmlreport import report_bytes
     from snapstore.ops.destination import Destination
 
+    page = report_bytes(result)
     with Destination(path) as destination:
-        destination.write(report_bytes(result))
+        destination.write(page)
     run.output.notice(f"wrote the report to {os.fsdecode(path)}")
 
 

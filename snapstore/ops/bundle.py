@@ -101,7 +101,10 @@ def export_bundle(
         if scope is None:
             export.warn(b"", f"the record of {name} is of a kind that this release does not know, and left out")
             continue
-        size = sum(len(piece) for piece in scope_document(reader, snapshot, scope))
+        size = 0
+        for piece in scope_document(reader, snapshot, scope):
+            cancellation.check()
+            size += len(piece)
         export.document(f"{name}.xml", scope_document(reader, snapshot, scope), size=size, seconds=seconds)
     record = write_snapshot(snapshot)
     bounds = b"%d %d %d" % (parameters.minimum, parameters.average, parameters.maximum)

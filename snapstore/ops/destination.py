@@ -11,6 +11,8 @@ from typing import Self
 from snapstore.errors import TargetError
 from snapstore.model import Buffer
 
+_DESCRIPTORS = b"/proc/self/fd"
+
 
 def check_destination(path: bytes) -> None:
     """Nothing, and nothing is written; TargetError if a Destination of that path could not even be begun."""
@@ -40,8 +42,9 @@ class Destination:
     """Where an archive goes. A context: the file has its name after it, or, if something went wrong, never had it.
 
     What had the name before is replaced, at once and not before. The file is for its owner alone, since what it holds
-    may be secret, and durable when the context ends. Something of that name that is no regular file, such as a pipe or
-    a tape, is written to as it is. Every trouble is a TargetError.
+    may be secret, and durable when the context ends. Where the file system can (open(2), O_TMPFILE) it has no name at
+    all until then, so that not even a process that is killed leaves a part of it. Something of that name that is no
+    regular file, such as a pipe or a tape, is written to as it is. Every trouble is a TargetError.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -50,6 +53,7 @@ class Destination:
         self._path = os.path.realpath(path)
         self._shown = os.fsdecode(path)
         self._temporary = b""
+        self._named = False
         self._directory = self._fd = -1
 
     def __enter__(self) -> Self:
@@ -72,8 +76,16 @@ class Destination:
             self._fd = os.open(leaf, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self._directory)
             return
         self._temporary = b"." + os.urandom(16).hex().encode() + b".tmp"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if os.path.isdir(_DESCRIPTORS):
+            try:
+                self._fd = os.open(b".", flags | os.O_TMPFILE, 0o600, dir_fd=self._directory)
+            except OSError:
+                self._fd = -1  # not every file system has such files; what else is wrong shows below
+        if self._fd < 0:
+            flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self._fd = os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+            self._named = True
 
     def write(self, data: Buffer) -> None:
         """Takes the next bytes."""
@@ -90,11 +102,15 @@ class Destination:
         try:
             if kind is None and self._temporary:
                 os.fsync(self._fd)
+                if not self._named:
+                    # With a directory to link into, Python follows the link that /proc has of the descriptor.
+                    os.link(b"%b/%d" % (_DESCRIPTORS, self._fd), self._temporary, dst_dir_fd=self._directory)
+                    self._named = True
                 os.rename(
                     self._temporary, os.path.basename(self._path),
                     src_dir_fd=self._directory, dst_dir_fd=self._directory,
                 )  # fmt: skip
-                self._temporary = b""
+                self._named = False
                 os.fsync(self._directory)
         except OSError as failure:
             raise self._failed(failure) from failure
@@ -102,7 +118,7 @@ class Destination:
             self._close()
 
     def _close(self) -> None:
-        if self._temporary and self._fd >= 0:
+        if self._temporary and self._named:
             os.unlink(self._temporary, dir_fd=self._directory)
         for fd in (self._fd, self._directory):
             if fd >= 0:
