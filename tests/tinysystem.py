@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 Content = bytes | str | None
 """A file's bytes, where a link leads, or None for a directory."""
@@ -63,6 +63,8 @@ class TinySystem:
         place.mkdir()
         lines = ["#mtree"]
         listed = []
+        above = {str(each): None for path in files for each in PurePosixPath(path).parents if each.name}
+        files = {**dict(sorted(above.items())), **files}
         for path, content in files.items():
             target = self.path(path)
             os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)

@@ -145,6 +145,16 @@ def test_a_directory_that_no_package_lists_is_a_usual_one(site: Site) -> None:
     assert counted(found) == on_disk(site.root)
 
 
+def test_the_top_that_no_package_lists_has_a_mode_all_the_same(site: Site) -> None:
+    site.owned = [each for each in site.owned if each.path != b"/"]
+    assert site.survey().rows == ()
+    os.chmod(site.root, 0o777)
+    assert {path: row.changes for path, row in rows_by_path(site.survey()).items()} == {b"/": ("mode",)}
+    site.owned = []
+    site.tag = b"1" * 16
+    assert b"/" not in rows_by_path(site.survey())
+
+
 def test_what_one_package_ships_is_judged_though_it_is_a_ghost_of_another(site: Site) -> None:
     (record,) = [each for each in site.owned if each.path == b"/usr/3/file"]
     site.owned.append(record._replace(package="other", ghost=True, digest=None))
