@@ -18,7 +18,7 @@ import xxhash
 from snapstore.fs.cachefile import HEADER_SIZE, CacheFileWriter, new_seed, open_cache_file
 
 _MAGIC = b"SNAPSURV"
-_VERSION = 3
+_VERSION = 4
 _RECORD = struct.Struct("<16s16sII")
 UNTRUSTED = bytes(16)
 """The fingerprint of a directory that has to be looked at again, whatever it looks like."""

@@ -183,7 +183,7 @@ class Survey:
         context = self._context(fd, devices[0])
         hasher.update(context)
         if span is not None:
-            hasher.update(repr(span.label).encode("utf-8", "backslashreplace"))
+            hasher.update(span.context)
         fingerprint = hasher.digest()
         cached = self._cache.get(path)
         if cached is not None and self._cache.current and cached.fingerprint == fingerprint:

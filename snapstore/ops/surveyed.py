@@ -17,6 +17,9 @@ from snapstore.system.scopes.files import Class, FileRow
 
 _HEAD = struct.Struct("<?QQQQII")
 _SUB = struct.Struct("<c?IH")
+_PLAIN = struct.Struct("<BQQQQ")
+_NOT_PLAIN = b"\xff"
+_CLASSES = tuple(Class)
 
 OWNED, MERGED, SPANNED = b"o", b"m", b"s"
 """How a subdirectory is judged: by its packages; as part of the span around it; as part of a span that begins here."""
@@ -79,14 +82,16 @@ class Counts:
 class Span:
     """What one row stands for, while it is being counted: a tree, or what a label covers in a directory.
 
-    `counts` are of what lies directly where the span begins, `below` of everything deeper.
+    `counts` are of what lies directly where the span begins, `below` of everything deeper. `context` is the label as
+    bytes: what is below is judged by it.
     """
 
-    __slots__ = ("below", "contents", "counts", "first", "kind", "label", "members", "path")
+    __slots__ = ("below", "contents", "context", "counts", "first", "kind", "label", "members", "path")
 
     def __init__(self, path: bytes, label: Label, *, contents: bool) -> None:
         self.path = path
         self.label = label
+        self.context = repr(label).encode("utf-8", "backslashreplace")
         self.contents = contents
         self.counts = Counts()
         self.below = Counts()
@@ -182,6 +187,14 @@ class Share:
         """The share as the cache keeps it; spans as they are before anything below is counted."""
         skips = b"".join([name + b"\0" for name in self.skips])
         subs = b"".join([_SUB.pack(*sub[:3], len(sub.name)) + sub.name for sub in self.subs])
+        head = _HEAD.pack(self.kept, *self.merged.numbers(), len(skips), len(subs))
+        return b"".join((head, skips, subs, self._pack_rest()))
+
+    def _pack_rest(self) -> bytes:
+        """Most directories hold paths of one class and nothing else to tell: these take no time to read back."""
+        if len(self.counts) == 1 and not (self.rows or self.spans or self.not_entered):
+            (((cls, rule), counts),) = self.counts.items()
+            return _PLAIN.pack(_CLASSES.index(cls), *counts.numbers()) + rule.encode("utf-8", "surrogateescape")
         rest = json.dumps(
             [
                 [[cls, rule, *counts.numbers()] for (cls, rule), counts in self.counts.items()],
@@ -190,8 +203,8 @@ class Share:
                 [_to_text(path) for path in self.not_entered],
             ],
             separators=(",", ":"),
-        ).encode()
-        return _HEAD.pack(self.kept, *self.merged.numbers(), len(skips), len(subs)) + skips + subs + rest
+        )
+        return _NOT_PLAIN + rest.encode()
 
 
 def unpack_share(path: bytes, payload: bytes) -> Share:
@@ -208,7 +221,12 @@ def unpack_share(path: bytes, payload: bytes) -> Share:
         at += _SUB.size
         share.subs.append(Sub(how, stored, span, payload[at : at + length]))
         at += length
-    counts, rows, spans, not_entered = json.loads(payload[end:])
+    if payload[end] != _NOT_PLAIN[0]:
+        cls, *numbers = _PLAIN.unpack_from(payload, end)
+        rule = payload[end + _PLAIN.size :].decode("utf-8", "surrogateescape")
+        share.counts[_CLASSES[cls], rule] = Counts(*numbers)
+        return share
+    counts, rows, spans, not_entered = json.loads(payload[end + 1 :].decode())
     share.counts = {(Class(cls), rule): Counts(*numbers) for cls, rule, *numbers in counts}
     share.rows = [_to_row(row) for row in rows]
     share.spans = [_to_span(parts) for parts in spans]
