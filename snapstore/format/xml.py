@@ -123,6 +123,11 @@ class Attributes:
         self._at = 0
         self._tag = element.tag
 
+    def has(self, name: str) -> bool:
+        """Whether this attribute, or its twin, is the next."""
+        at = self._at
+        return at < len(self._items) and self._items[at][0] in (name, f"{name}-b64")
+
     def text(self, name: str) -> str | None:
         """The value as it stands, without a twin; None unless this attribute is the next."""
         at = self._at

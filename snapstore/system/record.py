@@ -53,11 +53,11 @@ class Field:
     choices: tuple[str, ...] = ()
     default: int = 0
     secret: bool = False
+    attribute: str = dataclasses.field(init=False)
+    """The name of the row's field."""
 
-    @property
-    def attribute(self) -> str:
-        """The name of the row's field."""
-        return "cls" if self.name == "class" else self.name.replace("-", "_")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attribute", "cls" if self.name == "class" else self.name.replace("-", "_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,11 @@ class Scope:
         self.tables = tables
         self._by_row = {table.row: number for number, table in enumerate(tables)}
         self._by_tag = {f"{{{namespace(name)}}}{table.tag}": number for number, table in enumerate(tables)}
+        nothing = etree.Element("nothing")
+        self._absent: list[dict[str, Any]] = [
+            {each.attribute: _read(each, xml.Attributes(nothing)) for each in table.fields if not each.key}
+            for table in tables
+        ]
         for table in tables:
             named = issubclass(table.row, tuple)
             names = list(table.row._fields if named else [each.name for each in dataclasses.fields(table.row)])
@@ -125,7 +130,11 @@ class Scope:
             raise xml.XmlError(f"unknown element {element.tag}")
         table = self.tables[number]
         attributes = xml.Attributes(element)
-        values = {field.attribute: _read(field, attributes) for field in table.fields}
+        # Most attributes are left out of most elements.
+        values = self._absent[number].copy()
+        for field in table.fields:
+            if field.key or attributes.has(field.name):
+                values[field.attribute] = _read(field, attributes)
         attributes.close()
         return table.row(**values)
 
