@@ -84,6 +84,7 @@ class Noted:
         self._progress = progress
         self.prefix = b""
         self.kept: list[Warned] = []
+        self._told: set[tuple[bytes, str]] = set()
         self.count = 0
 
     def phase(self, name: str, *, files: int = 0, size: int = 0) -> None:
@@ -99,11 +100,14 @@ class Noted:
         self._progress.at(self._full(path))
 
     def warn(self, path: bytes, reason: str) -> None:
-        """The same; kept for the result as well."""
+        """The same; kept for the result as well. What a system's survey said its walk need not say again."""
         full = self._full(path)
+        if (full, reason) in self._told:
+            return
         self.count += 1
         if len(self.kept) < WARNING_LIMIT:
             self.kept.append(Warned(full, reason))
+            self._told.add((full, reason))
         self._progress.warn(full, reason)
 
     def _full(self, path: bytes) -> bytes:
