@@ -17,6 +17,7 @@ from snapstore.errors import CancelledError, RequestError, StoreError
 from snapstore.flow import Cancellation
 from snapstore.format.codec import DEFAULT_LEVEL
 from snapstore.fs.filters import Filter, FilterRules
+from snapstore.fs.identity import file_system_identity
 from snapstore.fs.metadata import OwnerNames, flags_text, read_extras
 from snapstore.fs.statcache import SETTLED_NANOSECONDS, StatCacheWriter, empty_cache, open_cache
 from snapstore.kernel import ENTRY
@@ -264,7 +265,7 @@ class SnapshotRun:
     ) -> Entry:  # fmt: skip
         view = recorder.view
         rules = Filter(self._options.rules, root=path, forced=self._own_places())
-        place, key = self._cache_place(path, rules, system=skips is not None)
+        place, key = self._cache_place(path, rules, system=None if skips is None else fd)
         cache = open_cache(place, key=key)
         committed = {c.record.session for c in view.finals.commits if not c.forgotten}
         if cache.session not in committed or view.damaged:
@@ -357,16 +358,20 @@ class SnapshotRun:
     def _cache_directory(self) -> bytes:
         return os.path.join(self._local.cache, self._store.id.hex().encode())
 
-    def _cache_place(self, path: bytes, rules: Filter, *, system: bool) -> tuple[bytes, bytes]:
+    def _cache_place(self, path: bytes, rules: Filter, *, system: int | None) -> tuple[bytes, bytes]:
+        """Where the cache of a root is, and its key. `system` is the descriptor of a system's root."""
         directory = self._cache_directory()
         p = self._store.config.parameters
         key = blake3(self._store.id + rules.digest + b"%d %d %d " % (p.minimum, p.average, p.maximum) + path)
         for names in (b"etc/passwd", b"etc/group"):
             # Trees hold the names of owners, which change without the files changing.
             with contextlib.suppress(OSError):
-                status = os.stat(os.path.join(path if system else b"/", names))
+                status = os.stat(os.path.join(b"/" if system is None else path, names))
                 key.update(b"%d %d " % (status.st_mtime_ns, status.st_size))
-        name = blake3((b"system\0" if system else b"") + path).hexdigest(16).encode()
+        if system is not None:
+            # One image after another is mounted at the same place.
+            key.update(file_system_identity(system))
+        name = blake3((b"" if system is None else b"system\0") + path).hexdigest(16).encode()
         return os.path.join(directory, name + b".stat"), key.digest()
 
     # -- streams ------------------------------------------------------------------------------------------------------
