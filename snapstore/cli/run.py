@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec
 
 import click
 
-from snapstore.cli.memory import keep_freed_memory
+from snapstore.cli.memory import collect_rarely, keep_freed_memory
 from snapstore.cli.output import Output, complain
 from snapstore.cli.parameters import ORDER_KEY
 from snapstore.cli.progress import Display, choose_display
@@ -153,6 +153,7 @@ def verb(function: Callable[Concatenate[Run, P], int | None]) -> Callable[P, int
     def body(*args: P.args, **kwargs: P.kwargs) -> int:
         demand_kernel()
         keep_freed_memory()
+        collect_rarely()
         run = Run(click.get_current_context())
 
         def work() -> int:
