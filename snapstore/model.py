@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import stat
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import Final, NewType
 
 ChunkId = NewType("ChunkId", bytes)
 """32 bytes: BLAKE3-256 of a chunk's bytes (keyed where the store is encrypted)."""
@@ -25,6 +26,18 @@ class Kind(enum.StrEnum):
     BLOCK_DEVICE = "blockdev"
     FIFO = "fifo"
     SOCKET = "socket"
+
+
+KIND_OF_TYPE: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
+    stat.S_IFBLK: Kind.BLOCK_DEVICE,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFSOCK: Kind.SOCKET,
+}
+"""What the file type of st_mode (`stat.S_IFMT`) stands for."""
 
 
 @dataclass(frozen=True, slots=True)

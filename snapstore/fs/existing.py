@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from snapstore.errors import TargetError
 from snapstore.fs.metadata import BLOCKING_FLAGS, read_flags, write_flags
-from snapstore.model import Kind
+from snapstore.model import KIND_OF_TYPE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,15 +29,6 @@ MOUNTED = "another file system is mounted there"
 SPARED = "it holds what the snapshot's patterns leave out"
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
-    stat.S_IFBLK: Kind.BLOCK_DEVICE,
-    stat.S_IFIFO: Kind.FIFO,
-    stat.S_IFSOCK: Kind.SOCKET,
-}
 
 
 def check_name(name: bytes) -> bytes:
@@ -56,7 +47,7 @@ def temporary_name() -> bytes:
 
 def kind_of(status: os.stat_result) -> Kind:
     """What a stat result describes."""
-    return _KINDS[stat.S_IFMT(status.st_mode)]
+    return KIND_OF_TYPE[stat.S_IFMT(status.st_mode)]
 
 
 @contextlib.contextmanager

@@ -10,19 +10,10 @@ from typing import NamedTuple
 from snapstore.format.chunklist import INLINE_LIMIT
 from snapstore.format.tree import ELEMENT_LIMIT, entry_element, owner_attributes, plain_file_element
 from snapstore.fs.metadata import Extras, OwnerNames, flags_text, read_extras
-from snapstore.model import ChunkId, Entry, Kind
+from snapstore.model import KIND_OF_TYPE, ChunkId, Entry, Kind
 from snapstore.ops.ingest import Content
 from snapstore.ops.progress import Progress
 
-KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
-    stat.S_IFBLK: Kind.BLOCK_DEVICE,
-    stat.S_IFIFO: Kind.FIFO,
-    stat.S_IFSOCK: Kind.SOCKET,
-}
 _NO_EXTRAS = Extras()
 
 
@@ -102,7 +93,7 @@ class Elements:
 
     def special(self, fd: int, path: bytes, name: bytes, info: Stat, *, hardlink: bytes, target: bytes) -> bytes:
         """The element of a link (to `target`), device, FIFO or socket in the open directory."""
-        kind = KINDS[stat.S_IFMT(info.mode)]
+        kind = KIND_OF_TYPE[stat.S_IFMT(info.mode)]
         extras = self._warned(path, read_extras(fd, self._owners, name=name, kind=kind))
         return self._bounded(
             path,

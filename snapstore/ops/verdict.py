@@ -11,8 +11,8 @@ from typing import NamedTuple
 import xxhash
 
 from snapstore.fs.metadata import CAPABILITY
-from snapstore.model import Kind
-from snapstore.ops.elements import KINDS, Stat
+from snapstore.model import KIND_OF_TYPE, Kind
+from snapstore.ops.elements import Stat
 from snapstore.system.capabilities import decode_capabilities, normal_capabilities
 from snapstore.system.packages import Digest, Owned
 from snapstore.system.scopes.files import Class, FileRow
@@ -90,7 +90,7 @@ def is_settled(info: Stat, limit: int) -> bool:
 
 def kind_of(mode: int) -> Kind:
     """The kind that st_mode says."""
-    return KINDS[stat.S_IFMT(mode)]
+    return KIND_OF_TYPE[stat.S_IFMT(mode)]
 
 
 def digests_to_take(records: Sequence[Owned], found: Found) -> tuple[Digest, ...]:

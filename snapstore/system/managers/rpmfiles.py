@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from snapstore.model import Kind
+from snapstore.model import KIND_OF_TYPE, Kind
 from snapstore.system.capabilities import normal_capabilities
 from snapstore.system.managers.rpmquery import DamagedValueError, Header
 from snapstore.system.managers.trouble import Trouble, shown
@@ -35,15 +35,6 @@ _ALGORITHMS = {
 """FILEDIGESTALGO, with the numbers of OpenPGP: hashlib's name, and the length."""
 
 _OLD_ALGORITHM = 1
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
-    stat.S_IFBLK: Kind.BLOCK_DEVICE,
-    stat.S_IFIFO: Kind.FIFO,
-    stat.S_IFSOCK: Kind.SOCKET,
-}
 _DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -188,7 +179,7 @@ def _rows(
             yield Owned(path, package, config=config, ghost=ghost, optional=optional, installed=installed)
             continue
         mode = columns.modes[at]
-        kind = _KINDS.get(stat.S_IFMT(mode))
+        kind = KIND_OF_TYPE.get(stat.S_IFMT(mode))
         if kind is None and not ghost:
             trouble(f"{package} has {shown(name)} with a mode that makes no sense ({mode:o})")
             yield Owned(path, package, vouched=False)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from snapstore.model import Kind
-from snapstore.ops.elements import KINDS, Stat
+from snapstore.model import KIND_OF_TYPE, Kind
+from snapstore.ops.elements import Stat
 from snapstore.ops.verdict import Found, Owners, best_match, changed_row, differences, digests_to_take
 from snapstore.system.packages import Digest, Owned
 
 OWNERS = Owners({0: "root", 33: "www-data"}, {0: "root", 33: "www-data"})
-TYPES = {kind: mode for mode, kind in KINDS.items()}
+TYPES = {kind: mode for mode, kind in KIND_OF_TYPE.items()}
 DATA = b"content"
 MD5 = Digest("md5", hashlib.md5(DATA, usedforsecurity=False).digest())
 GOOD = {"md5": MD5.value}
