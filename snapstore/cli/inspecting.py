@@ -23,9 +23,7 @@ Examples:
   snapstore stats --budget""",
 )
 @click.argument("snapshot", required=False, type=SNAPSHOT)
-@click.option(
-    "--budget", is_flag=True, help="Of a system: what is on disk, and what its snapshot carries."
-)
+@click.option("--budget", is_flag=True, help="Of a system: what is on disk, and what its snapshot carries.")
 @verb
 def stats(run: Run, /, *, snapshot: str | None, budget: bool) -> None:
     """Show how much the store, or one snapshot, holds and takes.
