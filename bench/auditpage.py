@@ -142,10 +142,8 @@ def _web(web: Mapping[str, Any]) -> Iterator[str]:
     yield "What a snapshot of it stores and takes. The second one follows without a change."
     yield ""
     yield from _storing(results, web["bytes_on_disk"])
-    again = web["read_again"]
     yield ""
-    yield f"The second snapshot reads {again['files']} files of the root, {megabytes(again['bytes'])}: the package and"
-    yield "account records that it writes down, and no file's content to store or verify it."
+    yield from _read_again(web["read_again"])
     yield ""
     yield from _looking(results, "web")
     yield ""
@@ -156,7 +154,8 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     results = _results(facts["results"])
     yield "## The machine that measured"
     yield ""
-    yield f"{facts['packages']:,} packages, {facts['owned_paths']:,} paths owned by them."
+    yield f"{facts['packages']:,} packages, {facts['owned_paths']:,} paths owned by them. debsums looks at those alone;"
+    yield "an audit walks everything that lies on the machine, roots of tests included, as the table shows."
     yield ""
     yield from _classes(facts["classes"])
     yield ""
@@ -192,6 +191,15 @@ def _storing(results: Results, disk: int) -> list[str]:
     return _markdown(rows)
 
 
+def _read_again(found: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    files, size = (sum(counts[each] for counts in found.values()) for each in (0, 1))
+    yield f"One more unchanged snapshot reads {files:,} files of the root, {megabytes(size)}, and no others:"
+    yield ""
+    rows = [("directory", "files", "read")]
+    rows += [(f"`{name}`", f"{counts[0]:,}", megabytes(counts[1])) for name, counts in found.items()]
+    yield from _markdown(rows)
+
+
 def _looking(results: Results, place: str) -> list[str]:
     rows = [("audit", "snapstore", "debsums --all", "debsums takes")]
     for title, workload in (("first", f"{place}-audit-first"), ("again, nothing changed", f"{place}-audit-unchanged")):
@@ -205,7 +213,7 @@ def _looking(results: Results, place: str) -> list[str]:
 
 
 def _conditions(results: Results) -> Iterator[str]:
-    yield f"Medians of {results.rounds} rounds in which the tools take turns, everything in memory before. "
+    yield f"Medians of {results.rounds} rounds in which the tools take turns; the files were read once before."
     tools = [(tool.name, tool.version, tool.note) for tool in results.tools]
     yield from ("", *_markdown([("tool", "version", "how it ran"), *tools]))
     if results.absent:

@@ -54,7 +54,7 @@ class SystemSnapstore(Snapstore):
 class WithoutDatabase(SystemSnapstore):
     """The same without the live files of the database."""
 
-    name, role = "snapstore, no database", Role.FLOOR
+    name, role = "snapstore, no database", Role.PEER
     note = "the same without the live files of PostgreSQL"
     options = (b"--exclude", DATABASE)
 
@@ -62,7 +62,7 @@ class WithoutDatabase(SystemSnapstore):
 class WholeSnapstore(SystemSnapstore):
     """The same with everything that packages would bring back."""
 
-    name, role = "snapstore, everything", Role.FLOOR
+    name, role = "snapstore, everything", Role.PEER
     note = "snapshot --system --no-skip-packaged, not encrypted"
     options = (b"--no-skip-packaged",)
 
@@ -187,8 +187,8 @@ def classes(root: bytes, work: bytes) -> dict[str, dict[str, int]]:
     }
 
 
-def read_again(tool: Tool, bench: Bench, corpus: Corpus) -> dict[str, int]:
-    """How many files of the root, and bytes of them, one more unchanged snapshot reads, as strace(1) sees it."""
+def read_again(tool: Tool, bench: Bench, corpus: Corpus) -> dict[str, list[int]]:
+    """What one more unchanged snapshot reads, as strace(1) sees it: by directory of the root, files and bytes."""
     command = tool.snapshot(bench.place(tool), corpus.path, number=100)
     with tempfile.NamedTemporaryFile() as log:
         traced = ["strace", "-f", "-qq", "-y", "-e", "trace=read,pread64,readv,preadv,preadv2", "-o", log.name]
@@ -198,7 +198,12 @@ def read_again(tool: Tool, bench: Bench, corpus: Corpus) -> dict[str, int]:
             match = _READ.search(line)
             if match and match[1].startswith(corpus.path + b"/"):
                 read[match[1]] = read.get(match[1], 0) + int(match[2])
-    return {"files": len(read), "bytes": sum(read.values())}
+    found: dict[str, list[int]] = {}
+    for path, size in sorted(read.items()):
+        counts = found.setdefault(os.fsdecode(os.path.dirname(path).removeprefix(corpus.path)) or "/", [0, 0])
+        counts[0] += 1
+        counts[1] += size
+    return found
 
 
 def _owned_paths() -> int:
@@ -229,7 +234,7 @@ def _results(work: bytes, storing: Bench, looking: Bench, absent: Sequence[str])
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         scale=1.0,
         rounds=storing.rounds,
-        machine=machine.facts(work),
+        machine={**machine.facts(work), "load average at the end": f"{os.getloadavg()[1]:.1f}"},
         tools=tuple(facts),
         absent=tuple(absent),
         runs=tuple(runs.values()),

@@ -205,6 +205,7 @@ def _deletions(root: bytes) -> Iterator[Mutation]:
 
 
 def _additions() -> Iterator[Mutation]:
+    yield one("file in root's home", b"/root/.authorized", write(b"ssh-ed25519 AAAA\n"), UNMANAGED)
     yield tree("home directory", b"/home/somebody", UNMANAGED, {b".profile": b"", b"notes": b"mine"})
     yield one("cron job", b"/etc/cron.d/mine", write(b"* * * * * root true\n"), UNMANAGED)
     yield one("package source", b"/etc/apt/sources.list.d/mine.list", write(b"# none\n"), UNMANAGED)

@@ -305,7 +305,7 @@ def step(name: str, script: str, expected: Mapping[bytes, Said], *, beside: tupl
 
 
 def additions() -> Iterator[Mutation]:
-    """What nobody's package ever had, for a root that has /usr/bin, /usr/lib, /usr/share, /srv and /root."""
+    """What nobody's package ever had, for a root that has /usr/bin, /usr/lib, /usr/share and /srv."""
     yield one("new program", b"/usr/bin/intruder", write(b"#!/bin/sh\n", mode=0o4755), UNMANAGED)
     yield one("new hidden file", b"/usr/lib/.hidden", write(b"here\n"), UNMANAGED)
     yield one("new name that is no UTF-8", b"/usr/share/\xff\xfe", write(b"odd\n"), UNMANAGED)
@@ -320,7 +320,6 @@ def additions() -> Iterator[Mutation]:
     yield tree("tree in /opt", b"/opt/vendor", UNMANAGED, {b"bin/run": b"1", b"lib/data": b"2"})
     yield tree("tree in /usr/local", b"/usr/local/lib/mine", UNMANAGED, {b"one": b"1"})
     yield tree("data in /srv", b"/srv/www", UNMANAGED, {b"index.html": b"<p>"})
-    yield one("file in root's home", b"/root/.authorized", write(b"ssh-ed25519 AAAA\n"), UNMANAGED)
 
 
 def _run(*command: str | bytes) -> None:

@@ -136,6 +136,7 @@ def _deletions(root: bytes) -> Iterator[Mutation]:
 
 
 def _additions() -> Iterator[Mutation]:
+    yield one("file in root's home", b"/root/.authorized", write(b"ssh-ed25519 AAAA\n"), UNMANAGED)
     yield one("new version beside a backup file", b"/etc/demo/main.conf.pacnew", write(b"new\n"), UNMANAGED)
     yield one("saved version beside a backup file", b"/etc/demo/x.conf.pacsave", write(b"old\n"), UNMANAGED)
 

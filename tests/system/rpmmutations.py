@@ -41,7 +41,7 @@ _DATA = b"/usr/share/alpha/data"
 
 def prepare_rpm_root(root: bytes) -> None:
     """Nothing; the root has the directories that mutations add to, and no file's times are from this moment."""
-    for name in (b"/srv", b"/root", b"/opt", b"/usr/local/lib"):
+    for name in (b"/srv", b"/opt", b"/usr/local/lib"):
         os.makedirs(root + name, exist_ok=True)
 
 

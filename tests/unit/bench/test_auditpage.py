@@ -63,7 +63,7 @@ def figures() -> auditpage.Figures:
     }
     web = {
         "files": 10, "bytes": 1000, "bytes_on_disk": 1_200_000_000, "database_bytes": 50_000_000, "classes": classes,
-        "read_again": {"files": 4, "bytes": 2000}, "results": asdict(results),
+        "read_again": {"/etc": [3, 500], "/var/lib/dpkg": [1, 1500]}, "results": asdict(results),
     }  # fmt: skip
     return {"mutations": {"debian": FAMILY}, "web": web}
 
@@ -94,6 +94,8 @@ def test_the_page_holds_the_figures(figures: auditpage.Figures) -> None:
     assert row(page, "on disk") == ["on disk", "10", "2", "1", "1 KB"]
     assert row(page, "first")[-1] == "2.50x"
     assert "Not found: borg." in page
+    assert "reads 4 files of the root, 2 KB, and no others" in page
+    assert row(page, "`/etc`") == ["`/etc`", "3", "500 B"]
     assert "2020" not in page
 
 
