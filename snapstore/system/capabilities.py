@@ -43,6 +43,8 @@ def decode_capabilities(value: bytes) -> str:
 
 def normal_capabilities(text: str) -> str:
     """The one form of what a database states (`= cap_net_raw+ep`, `cap_net_raw=ep`); unchanged if it is neither."""
+    if not text:
+        return ""  # as of nearly every file
     permitted = inheritable = 0
     effective = False
     for clause in text.split():
