@@ -36,6 +36,8 @@ from snapstore.system.scopes.files import Class, FileRow, order_of
 from snapstore.version import VERSION
 
 DEPTH_LIMIT = 4096
+_TELL = 64
+"""After so many directories progress is told of."""
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -89,6 +91,7 @@ class Survey:
         self._not_entered: list[bytes] = []
         self._infos: list[tuple[bytes, bool, bool, list[bytes]]] = []
         self._contexts: dict[int, bytes] = {}
+        self._shares = self._files = self._size = 0
         allow_many_descriptors()
 
     def run(self) -> Surveyed:
@@ -97,6 +100,7 @@ class Survey:
             self._walk()
             self._verification.finish()
             self._fold()
+            self._tell()
         finally:
             self._verification.close()
         rows = [*self._rows, *(span.row() for span in joined(self._spans))]
@@ -268,11 +272,19 @@ class Survey:
             known.add(counts)
             files += counts.files
             size += counts.size
-        self._progress.advance(files=files, size=size)
+        self._files += files
+        self._size += size
+        self._shares += 1
+        if self._shares % _TELL == 0:
+            self._tell()
         self._rows += share.rows
         self._not_entered += share.not_entered
         if share.skips or not entry_kept:
             self._infos.append((share.path, share.kept, entry_kept, share.skips))
+
+    def _tell(self) -> None:
+        self._progress.advance(files=self._files, size=self._size)
+        self._files = self._size = 0
 
     def _pruned(self) -> dict[bytes, frozenset[bytes]]:
         """The names to leave out by directory, once directories without anything to store are left out as well."""

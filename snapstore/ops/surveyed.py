@@ -208,9 +208,20 @@ class Share:
 
 
 def unpack_share(path: bytes, payload: bytes) -> Share:
-    """The share that was packed."""
+    """The share that was packed, to be read only: what is empty in it is one and the same in all."""
     kept, files, directories, others, size, skips, subs = _HEAD.unpack_from(payload, 0)
-    share = Share(path, kept=kept, merged=Counts(files, directories, others, size))
+    share = Share(
+        path,
+        {},
+        _NO_ROWS,
+        _NO_SPANS,
+        Counts(files, directories, others, size),
+        [],
+        _NO_NAMES,
+        _NO_NAMES,
+        kept,
+        _NO_HASHES,
+    )
     at = _HEAD.size
     if skips:
         share.skips = payload[at : at + skips - 1].split(b"\0")
@@ -233,6 +244,12 @@ def unpack_share(path: bytes, payload: bytes) -> Share:
     share.not_entered = [_to_bytes(each) for each in not_entered]
     return share
 
+
+# A system has tens of thousands of directories that are as they were; each list not made is time saved.
+_NO_ROWS: list[FileRow] = []
+_NO_SPANS: list[Span] = []
+_NO_NAMES: list[bytes] = []
+_NO_HASHES = bytearray()
 
 _RAW = tuple(FileRow._fields.index(name) for name in ("path", "target", "packaged_target"))
 

@@ -66,7 +66,7 @@ class Owned(NamedTuple):
     `digest` is of a file's bytes, or of a link's target. Owners are names (`user`, `group`) or numbers (`uid`, `gid`),
     whichever the database has. `capabilities` is the text of getcap(8), empty for "none". `config`: an
     administrator's file, edits are expected. `ghost`: made at run time, may be absent and of any content. `optional`:
-    its absence is no change (excluded documentation, missingok, not installed by policy). `obsolete`: no longer part
+    its absence is no change (excluded documentation, not installed by policy). `obsolete`: no longer part
     of the package, left behind as a configuration file. `usual`: the database does not know mode and owner, but
     packages of this kind have root:root, 0755 for directories, 0644 or 0755 for files, unless `mode`, `user` and
     `group` say otherwise. `vouched` False: the record of the package was damaged, so nothing that is not said here may

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from xml.sax.saxutils import quoteattr
 
 from snapstore.format.scope import namespace
+from snapstore.format.xml import escape
 from snapstore.system.record import Field, Scope, Table, Type
 from snapstore.system.scopes.accounts import USERS
 from snapstore.system.scopes.files import COMPLETENESS, FILES
@@ -111,7 +111,7 @@ def _attribute(field: Field) -> Iterator[str]:
     values = ("yes",) if field.type is Type.FLAG else field.choices
     yield f'      <attribute name="{field.name}"{mark}>'
     yield "        <choice>"
-    yield from (f"          <value>{quoteattr(value)[1:-1]}</value>" for value in values)
+    yield from (f"          <value>{escape(value.encode()).decode()}</value>" for value in values)
     yield "        </choice>"
     yield "      </attribute>"
 

@@ -139,7 +139,7 @@ def _additions() -> Iterator[Mutation]:
 
 def _rpm() -> Iterator[Mutation]:
     yield one("%verify(not md5) file edited", b"/var/lib/alpha/unverified", append, changed("content"))
-    yield one("%config(missingok) file deleted", b"/etc/alpha/optional.conf", remove, SILENT)
+    yield one("%config(missingok) file deleted", b"/etc/alpha/optional.conf", remove, MISSING)
     yield one("%ghost made", b"/var/lib/alpha/ghost.log", write(b"log\n", mode=0o600), GENERATED)
     yield one("file that another package replaced edited", b"/usr/share/common/shared", append, changed("content"))
     yield one("capability taken", b"/usr/bin/alpha-capable", capability(""), changed("capabilities"))

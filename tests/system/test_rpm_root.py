@@ -157,7 +157,7 @@ def test_all_kinds_of_files_are_there(built: RpmRoot) -> None:
     assert {each.mode for each in owned} >= {0o4755, 0o2755, 0o1777, 0o640, 0o750}
     assert by_path[b"/usr/bin/alpha-capable"].capabilities == "cap_net_admin,cap_net_raw=ep"
     assert by_path[b"/var/lib/alpha/ghost.log"].ghost
-    assert by_path[b"/etc/alpha/optional.conf"].optional
+    assert not by_path[b"/etc/alpha/optional.conf"].optional
     assert by_path[b"/usr/share/doc/theta-1/README"].optional
     assert not by_path[b"/usr/share/doc/zeta-1/README"].optional
     assert sum(each.config for each in owned) == 8
@@ -170,7 +170,7 @@ def test_all_kinds_of_files_are_there(built: RpmRoot) -> None:
 
 
 def test_changes_that_rpm_does_not_report(changed: Path) -> None:
-    """`%verify(not md5 size mtime)` hides an edit from rpm -Va, and nothing from the database."""
+    """`%verify(not md5 size mtime)` hides an edit from rpm -Va and missingok a deletion; the database knows of both."""
     edited = changed / "var/lib/alpha/unverified"
     edited.write_bytes(b"edited by somebody")
     (changed / "etc/alpha/optional.conf").unlink()
@@ -181,6 +181,7 @@ def test_changes_that_rpm_does_not_report(changed: Path) -> None:
     os.removexattr(changed / "usr/bin/alpha-capable", "security.capability")
     assert all_differences(changed) == {
         b"/var/lib/alpha/unverified": ["size", "content"],
+        b"/etc/alpha/optional.conf": ["missing"],
         b"/usr/share/alpha/data1": ["content"],
         b"/usr/bin/alpha-setuid": ["mode"],
         b"/usr/share/alpha/relative": ["target"],
@@ -192,6 +193,7 @@ def test_changes_that_rpm_does_not_report(changed: Path) -> None:
     said = {line.split()[-1] for line in verified.stdout.splitlines()}
     assert b"/usr/share/alpha/data1" in said
     assert b"/var/lib/alpha/unverified" not in said
+    assert b"/etc/alpha/optional.conf" not in said
 
 
 def test_the_stamp_differs_after_a_removal(changed: Path) -> None:

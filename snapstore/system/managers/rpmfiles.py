@@ -19,8 +19,8 @@ from snapstore.system.managers.trouble import Trouble, shown
 from snapstore.system.packages import Digest, Owned
 from snapstore.system.root import Root, RootError
 
-CONFIG, MISSINGOK, GHOST = 1 << 0, 1 << 3, 1 << 6
-"""Bits of FILEFLAGS: an administrator's file; its absence is right too; made at run time."""
+CONFIG, GHOST = 1 << 0, 1 << 6
+"""Bits of FILEFLAGS: an administrator's file; made at run time."""
 
 NORMAL, REPLACED, NOT_INSTALLED, NET_SHARED, WRONG_COLOUR = range(5)
 """FILESTATES. A replaced file is on disk as another package ships it; one of the wrong colour is the other's of two
@@ -170,7 +170,8 @@ def _rows(
         flags = _element(columns.flags, at, 0)
         state = _element(columns.states, at, NORMAL)
         config, ghost = bool(flags & CONFIG), bool(flags & GHOST)
-        optional = bool(flags & MISSINGOK) or state in (NOT_INSTALLED, NET_SHARED)
+        # missingok says that rpm need not mind; the file was shipped, and somebody deleted it, all the same.
+        optional = state in (NOT_INSTALLED, NET_SHARED)
         if state > WRONG_COLOUR:
             trouble(f"{package} has {shown(name)} in an unknown state ({state})")
             yield Owned(path, package, vouched=False)

@@ -72,7 +72,7 @@ def test_flags(root: Root) -> None:
     for flags in (1, 17):
         assert (one(root, FILEFLAGS=[flags]).config, one(root, FILEFLAGS=[flags]).optional) == (True, False)
     missingok = one(root, FILEFLAGS=[9])
-    assert (missingok.config, missingok.optional, missingok.digest is None) == (True, True, False)
+    assert (missingok.config, missingok.optional, missingok.digest is None) == (True, False, False)
     ghost = one(root, FILEFLAGS=[64], FILEMODES=[0o100640], FILELINKTOS=[b""])
     assert (ghost.ghost, ghost.digest, ghost.size, ghost.mode, ghost.group) == (True, None, None, 0o640, "adm")
     assert one(root, FILEFLAGS=[64], FILEMODES=[0o100000]).mode is None
