@@ -9,13 +9,14 @@ import base64
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.debian import install
 
 PROGRAM = "/usr/bin/chromium"
 _SECONDS = 60.0
@@ -31,14 +32,7 @@ def install_chromium() -> str:
     """Nothing to say if there is a Chromium, which is installed where that is possible; else why there is none."""
     if os.access(PROGRAM, os.X_OK):
         return ""
-    if os.geteuid() or shutil.which("apt-get") is None:
-        return "there is no /usr/bin/chromium, and installing it needs root and apt-get"
-    settings = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-        ran = subprocess.run(["apt-get", "--quiet", *arguments], env=settings, capture_output=True, check=False)
-        if ran.returncode:
-            return f"apt-get {arguments[0]} failed: {ran.stderr.decode(errors='replace').strip()[-200:]}"
-    return "" if os.access(PROGRAM, os.X_OK) else "apt-get installed no /usr/bin/chromium"
+    return install("chromium")
 
 
 class Browser:

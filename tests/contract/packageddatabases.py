@@ -24,6 +24,7 @@ from snapstore.system.managers.pacman import Pacman
 from snapstore.system.managers.rpm import Rpm
 from tests import rpmanswers
 from tests.contract.packagedroots import PACKED, Database, Dialect, Item, Packed, with_parents
+from tests.debian import install
 from tests.system.rpmroots import FOREIGN, HEAD, MACHINE
 
 _UNPACKED = 1_700_000_000
@@ -178,8 +179,8 @@ cp -a '{payload}/.' %{{buildroot}}
 @functools.cache
 def _headers(items: tuple[Item, ...]) -> bytes:
     """rpmdb.sqlite with the packages, as rpm wrote it; nothing is installed anywhere."""
-    if not (shutil.which("rpm") and shutil.which("rpmbuild")):
-        pytest.skip("rpm and rpmbuild are not here, and nothing else writes rpm's database")
+    if not (shutil.which("rpm") and shutil.which("rpmbuild")) and (trouble := install("rpm")):
+        pytest.skip(trouble)
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         for packed in PACKED:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.debian import install
+
 PROGRAMS = {"pacman": "pacman-package-manager", "bsdtar": "libarchive-tools"}
 CONFIGURATION = b"""[options]
 HoldPkg = pacman
@@ -132,13 +134,7 @@ def missing_tools() -> str:
     if os.getuid() != 0:
         return "building a root of pacman needs root"
     packages = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
-    if packages and shutil.which("apt-get"):
-        subprocess.run(
-            ["apt-get", "install", "-y", "--no-install-recommends", *packages],
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, capture_output=True, check=False,
-        )  # fmt: skip
-    absent = [program for program in PROGRAMS if not shutil.which(program)]
-    return f"not installed: {', '.join(absent)}" if absent else ""
+    return install(*packages) if packages else ""
 
 
 def require_tools() -> None:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
+from tests.debian import install
 from tests.system.probes import PROBES
 
 _STAMP = ".finished"
@@ -196,13 +197,8 @@ def install_tools(*packages: str) -> None:
     missing = sorted(set(packages) - set(re.findall(r"^installed (\S+)$", shown.stdout, re.MULTILINE)))
     if not missing:
         return
-    if os.geteuid() != 0:
-        pytest.skip(f"not installed, and installing takes uid 0: {' '.join(missing)}")
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, check=False, text=True, env=environment)
-    if done.returncode:
-        pytest.skip(f"cannot be installed here: {' '.join(missing)}: {_last(done.stderr or done.stdout)}")
+    if trouble := install(*missing):
+        pytest.skip(trouble)
 
 
 def in_root(root: bytes, script: str, *, seconds: float = 900) -> str:

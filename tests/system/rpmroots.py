@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.debian import install
+
 TOOLS = ("rpm", "rpmbuild", "createrepo_c")
 USERS = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\ngames:x:5:60:games:/:/bin/false\n"
 GROUPS = "root:x:0:\ndaemon:x:1:\nadm:x:4:\ngames:x:60:\n"
@@ -196,14 +198,8 @@ def require_tools() -> None:
     """Nothing; the tools are there. Skips the test where they are not and cannot be installed."""
     if all(shutil.which(tool) for tool in TOOLS):
         return
-    if os.getuid() == 0 and shutil.which("apt-get"):
-        command = ["apt-get", "install", "-y", "--no-install-recommends", "rpm", "createrepo-c", "dnf"]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(command, env=environment, capture_output=True, check=False)
-        if done.returncode == 0 and all(shutil.which(tool) for tool in TOOLS):
-            return
-        pytest.skip(f"the rpm tools cannot be installed: {done.stderr.decode(errors='replace').strip()[-200:]}")
-    pytest.skip("the rpm tools are not here, and only root can install them")
+    if trouble := install("rpm", "createrepo-c", "dnf"):
+        pytest.skip(trouble)
 
 
 def run(command: Sequence[str | Path]) -> bytes:
